@@ -1,0 +1,178 @@
+//! A network as nodes and values, with ONNX's meaning: channels-first (`[batch, channel, height, width]`) shapes,
+//! one constant tensor for each weight. How it is laid out on a device is the plan's business. Never names wgpu.
+
+use crate::quant::{QuantParams, Scheme};
+use crate::tensor::{Element, Tensor};
+use std::sync::Arc;
+
+/// One dimension of a value's shape.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Dim {
+    /// Known when the model is made.
+    Fixed(usize),
+    /// Known when the model is run: `batch`, say.
+    Symbol(String),
+}
+
+/// Index of a [`Value`] in its [`Model`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub(crate) usize);
+
+/// How a value's real numbers are held in int8.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Quant {
+    /// Parameters known beforehand: one for the tensor (`axis` is `None`), or one for each index of `axis`.
+    Static {
+        /// The axis with a parameter for each index.
+        axis: Option<usize>,
+        /// One, or as many as the axis is long.
+        params: Vec<QuantParams>,
+    },
+    /// Parameters measured when the value is produced.
+    Dynamic {
+        /// From range to parameters.
+        scheme: Scheme,
+        /// One range for each row (all but the innermost dimension), else one for the tensor.
+        per_row: bool,
+    },
+}
+
+/// A tensor that flows between nodes, an input, or a constant.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Unique within the model.
+    pub name: String,
+    /// Type of the elements as held on the device.
+    pub element: Element,
+    /// Shape, outermost dimension first.
+    pub shape: Vec<Dim>,
+    /// The elements, where they are known beforehand.
+    pub constant: Option<Arc<Tensor>>,
+    /// Set where `element` is `I8` and stands for reals.
+    pub quant: Option<Quant>,
+}
+
+/// What is applied to an op's result before it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, lo), hi)`.
+    Clip {
+        /// Lower bound.
+        lo: f32,
+        /// Upper bound.
+        hi: f32,
+    },
+}
+
+/// Window geometry shared by convolutions and pools, `[height, width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Size of the window.
+    pub kernel: [usize; 2],
+    /// Steps between windows.
+    pub stride: [usize; 2],
+    /// Padding at the beginning: top, left.
+    pub pad_begin: [usize; 2],
+    /// Padding at the end: bottom, right.
+    pub pad_end: [usize; 2],
+    /// Steps between taps within a window.
+    pub dilation: [usize; 2],
+    /// Whether a window that overhangs the end counts (pools only).
+    pub ceil: bool,
+}
+
+/// Which pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PoolKind {
+    /// The largest.
+    Max,
+    /// The mean; `include_pad` divides by the whole window even where it overhangs.
+    Average {
+        /// Whether padding counts in the divisor.
+        include_pad: bool,
+    },
+}
+
+/// What a node does. Inputs and outputs are in ONNX's order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// `x [n, c, h, w]`, `weight [o, c / groups, kh, kw]` constant, `bias [o]`? -> `[n, o, oh, ow]`.
+    Conv {
+        /// Geometry.
+        window: Window,
+        /// Channel groups.
+        groups: usize,
+        /// Applied last.
+        activation: Activation,
+    },
+    /// `x [.., k]`, `weight [n, k]` constant, `bias [n]`? -> `[.., n]`: ONNX's Gemm and MatMul with constant weights.
+    Linear {
+        /// Applied last.
+        activation: Activation,
+    },
+    /// `a [.., m, k]`, `b [.., k, n]` -> `[.., m, n]`, broadcast over the outer dimensions.
+    MatMul,
+    /// Elementwise activation.
+    Activation(Activation),
+    /// `a + b`, broadcast.
+    Add {
+        /// Applied last.
+        activation: Activation,
+    },
+    /// Max or average over windows.
+    Pool {
+        /// Which.
+        kind: PoolKind,
+        /// Geometry.
+        window: Window,
+    },
+    /// Mean over all of height and width, which become 1.
+    GlobalAveragePool,
+    /// To the shape of the output value; a row-major copy in ONNX's order of dimensions.
+    Reshape {
+        /// The target: -1 at most once (inferred), 0 copies the input's dimension.
+        target: Vec<i64>,
+    },
+    /// To `[product of the first `axis` dimensions, the rest]`.
+    Flatten {
+        /// How many dimensions stay outside.
+        axis: usize,
+    },
+    /// Real to int8, with the output value's `quant`.
+    Quantize,
+    /// Int8 to real, with the input value's `quant`.
+    Dequantize,
+    /// Between f32 and f16.
+    Cast,
+}
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Name for messages.
+    pub name: String,
+    /// What it does.
+    pub op: Op,
+    /// Inputs; `None` where an optional one is left out.
+    pub inputs: Vec<Option<ValueId>>,
+    /// Outputs.
+    pub outputs: Vec<ValueId>,
+}
+
+/// A network.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// Name for messages.
+    pub name: String,
+    /// ONNX operator set it came from, 0 where it was built in code.
+    pub opset: i64,
+    pub(crate) values: Vec<Value>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) inputs: Vec<ValueId>,
+    pub(crate) outputs: Vec<ValueId>,
+}

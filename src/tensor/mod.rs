@@ -1,0 +1,57 @@
+//! Element types, host tensors, and views over a caller's buffers.
+//!
+//! On the device a tensor is dense, except that its innermost dimension is padded to whole `u32` words:
+//! two f16 or four int8 to a word. An f32 tensor is never padded.
+
+mod host;
+mod view;
+
+pub use host::{Data, Tensor};
+pub use view::View;
+
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Element {
+    /// IEEE binary32.
+    #[default]
+    F32,
+    /// IEEE binary16, two to a `u32` on the device.
+    F16,
+    /// Signed 8-bit integers, four to a `u32` on the device.
+    I8,
+    /// Unsigned 8-bit integers. On the device they are held as `I8`, shifted by 128.
+    U8,
+    /// Signed 32-bit integers.
+    I32,
+    /// Signed 64-bit integers: shapes and indices, on the host only.
+    I64,
+    /// Truth values, one byte each, on the host only.
+    Bool,
+}
+
+impl Element {
+    /// Bytes of one element.
+    pub const fn size(self) -> usize {
+        match self {
+            Element::I8 | Element::U8 | Element::Bool => 1,
+            Element::F16 => 2,
+            Element::F32 | Element::I32 => 4,
+            Element::I64 => 8,
+        }
+    }
+
+    /// Elements in a `u32` word of a device buffer.
+    pub const fn per_word(self) -> usize {
+        match self {
+            Element::I8 | Element::U8 | Element::Bool => 4,
+            Element::F16 => 2,
+            Element::F32 | Element::I32 | Element::I64 => 1,
+        }
+    }
+
+    /// `u32` words that a row of `columns` elements takes on the device.
+    pub const fn words(self, columns: usize) -> usize {
+        columns.div_ceil(self.per_word())
+    }
+}
