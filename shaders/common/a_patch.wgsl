@@ -1,0 +1,64 @@
+// Rows gathered from an image: row (n, oy, ox) of the matrix is the patch under the window there, taps outermost
+// and channels innermost. x is [n, height, width, channels]; batches are the channel groups.
+struct ARow { word: u32, y: i32, x: i32 }
+
+fn a_row(batch: u32, row: u32) -> ARow {
+    let line = row / p.out_width;
+    let n = line / p.out_height;
+    return ARow(n * p.height * p.width * p.a_pitch + batch * p.a_batch,
+        i32((line % p.out_height) * p.stride_y) - i32(p.pad_y),
+        i32((row % p.out_width) * p.stride_x) - i32(p.pad_x));
+}
+// The word at (y, x) of the image, or nothing where that lies outside.
+fn inside(r: ARow, tap_y: u32, tap_x: u32, word: ptr<function, u32>) -> bool {
+    let y = u32(r.y + i32(tap_y * p.dilation_y));
+    let x = u32(r.x + i32(tap_x * p.dilation_x));
+    *word = r.word + (y * p.width + x) * p.a_pitch;
+    return y < p.height && x < p.width; // negative ones have wrapped to large ones
+}
+//% if A_VEC
+// A chunk never straddles two taps here: the words of a pixel are a multiple of four.
+struct Cursor { word: u32, y: u32, x: u32 }
+fn cursor_at(chunk: u32) -> Cursor {
+    let tap = chunk * 4u / p.tap_words;
+    return Cursor(chunk * 4u - tap * p.tap_words, tap / p.kernel_x, tap % p.kernel_x);
+}
+// Counts up rather than dividing: integer division is one lane at a time on a CPU adapter.
+fn cursor_next(c: Cursor) -> Cursor {
+    let word = c.word + 4u;
+    let wrap = word >= p.tap_words;
+    let x = c.x + select(0u, 1u, wrap);
+    let line = x >= p.kernel_x;
+    return Cursor(select(word, 0u, wrap), c.y + select(0u, 1u, line), select(x, 0u, line));
+}
+fn a_load(r: ARow, c: Cursor) -> AChunk {
+    var word: u32;
+    if inside(r, c.y, c.x, &word) { return a_chunk(word + c.word); }
+//% if A_F16
+    return AChunk();
+//% end
+//% if !A_F16
+    return vec4<u32>(p.pad_word);
+//% end
+}
+//% end
+//% if !A_VEC
+struct Cursor { chunk: u32 }
+fn cursor_at(chunk: u32) -> Cursor { return Cursor(chunk); }
+fn cursor_next(c: Cursor) -> Cursor { return Cursor(c.chunk + 1u); }
+fn a_word(r: ARow, k: u32) -> u32 {
+    // Exact while k < 2^21, which `bind` checks: the error of the product stays below half a step.
+    let tap = u32((f32(k) + 0.5) / f32(p.tap_words));
+    let tap_y = u32((f32(tap) + 0.5) / f32(p.kernel_x));
+    let c = k - tap * p.tap_words;
+    var word: u32;
+    let hit = inside(r, tap_y, tap - tap_y * p.kernel_x, &word);
+    if k >= p.k_words { return 0u; }
+    if hit { return a[word + c]; }
+    return select(p.pad_word, p.pad_last, c + 1u == p.tap_words);
+}
+fn a_load(r: ARow, c: Cursor) -> AChunk {
+    let k = c.chunk * 4u;
+    return vec4<u32>(a_word(r, k), a_word(r, k + 1u), a_word(r, k + 2u), a_word(r, k + 3u));
+}
+//% end

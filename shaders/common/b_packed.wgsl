@@ -1,0 +1,16 @@
+// b packed for the lanes: [batch, k words padded to 4, columns padded to 4] of words, each the next k of one column.
+//% if A_F16
+@group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
+fn b_load(batch: u32, word: u32, column: u32) -> BWord {
+    let i = (batch * p.b_batch + word * p.b_pitch + column) / 2u;
+    let x = vec4<f32>(b[i]);
+    let y = vec4<f32>(b[i + 1u]);
+    return BWord(vec4<f32>(x.xz, y.xz), vec4<f32>(x.yw, y.yw));
+}
+//% end
+//% if !A_F16
+@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;
+fn b_load(batch: u32, word: u32, column: u32) -> BWord {
+    return b[(batch * p.b_batch + word * p.b_pitch + column) / 4u];
+}
+//% end

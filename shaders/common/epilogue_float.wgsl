@@ -1,0 +1,26 @@
+// f32 sums -> act(sum + bias), stored as f32 or packed f16.
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+//% if OUT_VEC
+@group(0) @binding(4) var<storage, read_write> out: array<vec4<u32>>;
+//% end
+//% if !OUT_VEC
+@group(0) @binding(4) var<storage, read_write> out: array<u32>;
+//% end
+
+struct Column { bias: vec4<f32> }
+fn column_of(batch: u32, column: u32) -> Column {
+    var c: Column;
+//% if BIAS
+    let i = batch * p.column_batch + column;
+    c.bias = vec4<f32>(bias[i], bias[i + 1u], bias[i + 2u], bias[i + 3u]);
+//% end
+    return c;
+}
+fn finish(batch: u32, row: u32, column: u32, c: Column, sum: vec4<f32>) {
+    if row >= p.m || column >= p.n { return; }
+    var y = sum + c.bias;
+//% if ACTIVATE
+    y = clamp(y, vec4<f32>(p.lo), vec4<f32>(p.hi));
+//% end
+    store(batch, row, column, y);
+}

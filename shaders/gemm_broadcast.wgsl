@@ -1,0 +1,107 @@
+// Register-blocked GEMM in which a subgroup shares the rows of a: each of 8 lanes loads a row of every group of 8,
+// and broadcasts hand them to all. No workgroup memory and no barrier: what CPU adapters want, where a load from a
+// storage buffer costs far more than arithmetic and barriers are dear (32x8: 34 times the naive kernel, see
+// benches/results). A workgroup is LANES threads in one row; each computes 8 * GROUPS rows by 4 * Q columns.
+
+@compute @workgroup_size(LANES, 1, 1)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let tile = tile_of(group, groups);
+    let batch = tile.z;
+    let row0 = tile.y * 8u * GROUPS;
+    let column0 = (tile.x * LANES * Q + local) * 4u;
+    let shared_row = row0 + (lane & 7u);
+//% for g in GROUPS
+    let from#g = a_row(batch, min(shared_row + 8u * #gu, p.m - 1u));
+//% if B_ZERO
+    var row_sum#g = 0;
+//% end
+//% for i in 8
+//% for q in Q
+    var c#g_#i_#q = Acc();
+//% if FOLD
+    var s#g_#i_#q = vec4<i32>();
+//% end
+//% end
+//% end
+//% end
+    var cursor = cursor_at(0u);
+//% if FOLD
+    for (var block = 0u; block < p.chunks; block += 64u) {
+    let end = min(block + 64u, p.chunks);
+//% end
+//% if !FOLD
+    let block = 0u;
+    let end = p.chunks;
+//% end
+    for (var chunk = block; chunk < end; chunk++) {
+//% for g in GROUPS
+        let chunk#g = a_load(from#g, cursor);
+//% end
+//% for w in 4
+//% for g in GROUPS
+//% if B_ZERO
+        row_sum#g += dot4I8Packed(chunk#g[#w], 0x01010101u);
+//% end
+        let word#w_#g = a_unpack(chunk#g[#w]);
+//% end
+//% for q in Q
+        let b#w_#q = b_unpack(b_load(batch, chunk * 4u + #wu, column0 + #qu * LANES * 4u));
+//% end
+//% for g in GROUPS
+//% for i in 8
+        let a#w_#g_#i = subgroupBroadcast(word#w_#g, #iu);
+//% for q in Q
+        c#g_#i_#q = fma_block(c#g_#i_#q, a#w_#g_#i, b#w_#q);
+//% end
+//% end
+//% end
+//% end
+        cursor = cursor_next(cursor);
+    }
+//% if FOLD
+//% for g in GROUPS
+//% for i in 8
+//% for q in Q
+    s#g_#i_#q += vec4<i32>(c#g_#i_#q);
+    c#g_#i_#q = Acc();
+//% end
+//% end
+//% end
+    }
+//% end
+//% for q in Q
+    {
+    let column = column0 + #qu * LANES * 4u;
+    let of_column = column_of(batch, min(column, p.n - 1u));
+//% for g in GROUPS
+//% for i in 8
+    {
+//% if INT
+//% if FOLD
+        let sum = s#g_#i_#q;
+//% end
+//% if !FOLD
+        let sum = vec4<i32>(c#g_#i_#q);
+//% end
+//% if B_ZERO
+        let row_sum = subgroupBroadcast(row_sum#g, #iu);
+//% end
+//% if !B_ZERO
+        let row_sum = 0;
+//% end
+        finish_i8(batch, row0 + 8u * #gu + #iu, column, of_column, sum, row_sum);
+//% end
+//% if !INT
+        finish(batch, row0 + 8u * #gu + #iu, column, of_column, c#g_#i_#q);
+//% end
+    }
+//% end
+//% end
+    }
+//% end
+}

@@ -1,0 +1,218 @@
+//! A device of our own: choose an adapter, upload, submit, read back. The only room that names the queue.
+
+use crate::error::{Error, Result};
+use crate::kernel::Kernels;
+use crate::tensor::{Element, Tensor, View};
+
+/// An adapter's device with its queue and kernels.
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    kernels: Kernels,
+}
+
+impl Gpu {
+    /// The adapter that the environment names (`WGPU_BACKEND`, `WGPU_ADAPTER_NAME`), or the fastest.
+    ///
+    /// # Errors
+    /// See [`Gpu::with_adapter_name`].
+    pub async fn new() -> Result<Self> {
+        Self::with_adapter_name(std::env::var("WGPU_ADAPTER_NAME").ok().as_deref()).await
+    }
+
+    /// The adapter whose name contains `name` (without regard to case), or the fastest: a discrete GPU before an
+    /// integrated one before a software one. `WGPU_BACKEND` limits the backends.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where there is none, naming those that there are; [`Error::Device`] where the device
+    /// cannot be made.
+    pub async fn with_adapter_name(name: Option<&str>) -> Result<Self> {
+        let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends,
+            ..wgpu::InstanceDescriptor::new_without_display_handle_from_env()
+        });
+        let adapters = instance.enumerate_adapters(backends).await;
+        let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
+        let wanted = name.unwrap_or_default().to_lowercase();
+        let rank = |a: &wgpu::Adapter| match a.get_info().device_type {
+            wgpu::DeviceType::DiscreteGpu => 0,
+            wgpu::DeviceType::IntegratedGpu => 1,
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 3,
+            wgpu::DeviceType::Cpu => 4,
+        };
+        let adapter = adapters
+            .into_iter()
+            .filter(|a| a.get_info().name.to_lowercase().contains(&wanted))
+            .min_by_key(rank)
+            .ok_or_else(|| Error::NoAdapter {
+                detail: match name {
+                    Some(name) if !names.is_empty() => format!("none is named `{name}`; there are {names:?}"),
+                    _ => format!("looked for {backends:?}"),
+                },
+            })?;
+        Self::with_adapter(&adapter).await
+    }
+
+    /// A device of this adapter, with all its limits and those of its features that some kernel uses.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device cannot be made.
+    pub async fn with_adapter(adapter: &wgpu::Adapter) -> Result<Self> {
+        let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("weighbridge"),
+                required_features: adapter.features() & wanted,
+                required_limits: adapter.limits(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| Error::Device(e.to_string()))?;
+        Ok(Self::with_device(device, queue))
+    }
+
+    /// Around a device and queue that there already are.
+    pub fn with_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let kernels = Kernels::new(&device);
+        Self { device, queue, kernels }
+    }
+
+    /// The device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// The kernels compiled so far.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    /// A storage buffer that can be copied from and to, of at least 16 bytes.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where the device has no buffer as large.
+    pub fn buffer(&self, bytes: u64) -> Result<wgpu::Buffer> {
+        let limit = self.device.limits().max_buffer_size;
+        if bytes > limit {
+            return Err(Error::Limit { op: "buffer", what: "size in bytes".into(), needed: bytes, limit });
+        }
+        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("weighbridge"),
+            size: bytes.max(16).next_multiple_of(16),
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        }))
+    }
+
+    /// A buffer with these words in it.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where the device has no buffer as large.
+    pub fn upload_words(&self, words: &[u32]) -> Result<wgpu::Buffer> {
+        let buffer = self.buffer(words.len() as u64 * 4)?;
+        self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words));
+        Ok(buffer)
+    }
+
+    /// A buffer with the tensor in it, as [`Tensor::to_device_words`] lays it out.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where the device has no buffer as large, [`Error::Element`] for host-only elements.
+    pub fn upload(&self, tensor: &Tensor) -> Result<wgpu::Buffer> {
+        self.upload_words(&tensor.to_device_words()?)
+    }
+
+    /// Runs what `record` puts into a compute pass, and does not wait for it.
+    pub fn submit(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        record(&mut encoder.begin_compute_pass(&Default::default()));
+        self.queue.submit([encoder.finish()]);
+    }
+
+    /// Waits until everything submitted is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device is lost.
+    pub fn wait(&self) -> Result<()> {
+        self.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map(drop)
+            .map_err(|e| Error::Device(e.to_string()))
+    }
+
+    /// Copies words out of a buffer, after everything submitted before.
+    ///
+    /// # Errors
+    /// [`Error::View`] where the buffer is shorter, [`Error::Device`] where the device is lost.
+    pub async fn read_words(&self, buffer: &wgpu::Buffer, offset: u64, words: usize) -> Result<Vec<u32>> {
+        let bytes = words as u64 * 4;
+        if offset.checked_add(bytes).is_none_or(|end| end > buffer.size()) {
+            let detail = format!("{bytes} bytes at {offset} of a buffer of {}", buffer.size());
+            return Err(Error::View { op: "read back", view: "buffer", detail });
+        }
+        if words == 0 {
+            return Ok(Vec::new());
+        }
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("weighbridge read back"),
+            size: bytes,
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
+        self.queue.submit([encoder.finish()]);
+        let mapped = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let slot = mapped.clone();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+        });
+        self.wait()?;
+        let result = mapped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        match result {
+            Some(Ok(())) => {}
+            Some(Err(e)) => return Err(Error::Device(e.to_string())),
+            None => return Err(Error::Device("a read-back was never answered".into())),
+        }
+        let view = staging.get_mapped_range(..).map_err(|e| Error::Device(e.to_string()))?;
+        Ok(bytemuck::pod_collect_to_vec(&view[..]))
+    }
+
+    /// Reads a view back as a tensor of `shape`.
+    ///
+    /// # Errors
+    /// See [`Gpu::read_words`] and [`Tensor::from_device_words`].
+    pub async fn read(&self, view: &View<'_>, shape: &[usize]) -> Result<Tensor> {
+        let words = view.rows * view.element.words(view.columns);
+        let all = self.read_words(view.buffer, view.offset, (view.bytes() / 4) as usize).await?;
+        let row = view.element.words(view.columns);
+        let dense: Vec<u32> = if row == view.pitch || view.rows <= 1 {
+            all[..words].to_vec()
+        } else {
+            all.chunks(view.pitch).flat_map(|r| &r[..row]).copied().collect()
+        };
+        Tensor::from_device_words(shape, view.element, &dense)
+    }
+
+    /// Reads a dense tensor back from the start of a buffer.
+    ///
+    /// # Errors
+    /// See [`Gpu::read`].
+    pub async fn read_tensor(
+        &self,
+        buffer: &wgpu::Buffer,
+        element: Element,
+        shape: &[usize],
+    ) -> Result<Tensor> {
+        let columns = shape.last().copied().unwrap_or(1);
+        let rows = shape.iter().rev().skip(1).product();
+        self.read(&View::new(buffer, element, rows, columns), shape).await
+    }
+}

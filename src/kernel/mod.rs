@@ -1,0 +1,223 @@
+//! From WGSL to pipelines and bind groups: the only code that makes either.
+
+mod source;
+
+pub use source::Shader;
+pub(crate) use source::Variant;
+
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a kernel expects at a binding. Bindings are numbered from 0 in order, all in group 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// `var<uniform>`.
+    Uniform,
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`.
+    Write,
+}
+
+/// A compiled kernel.
+pub(crate) struct Kernel {
+    pub label: String,
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+/// The kernels of a device, each compiled once.
+///
+/// Cheap to clone: a handle. Everything that runs is built from one, and so from the caller's `&wgpu::Device` alone.
+#[derive(Clone)]
+pub struct Kernels {
+    device: wgpu::Device,
+    compiled: Arc<Mutex<HashMap<Shader, Arc<Kernel>>>>,
+}
+
+impl Kernels {
+    /// An empty set of kernels for a device.
+    pub fn new(device: &wgpu::Device) -> Self {
+        Self { device: device.clone(), compiled: Arc::default() }
+    }
+
+    /// The device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// How many distinct kernels have been compiled.
+    pub fn len(&self) -> usize {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether nothing has been compiled yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn get(&self, shader: Shader, slots: &[Slot]) -> Arc<Kernel> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled
+            .entry(shader)
+            .or_insert_with_key(|shader| Arc::new(Kernel::new(&self.device, shader, slots)))
+            .clone()
+    }
+}
+
+impl Kernel {
+    fn new(device: &wgpu::Device, shader: &Shader, slots: &[Slot]) -> Self {
+        let label = Some(shader.label.as_str());
+        let entries: Vec<_> = slots
+            .iter()
+            .zip(0..)
+            .map(|(slot, binding)| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: match slot {
+                        Slot::Uniform => wgpu::BufferBindingType::Uniform,
+                        Slot::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                        Slot::Write => wgpu::BufferBindingType::Storage { read_only: false },
+                    },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        let layout =
+            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(shader.source.as_str().into()),
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: None,
+            // Every kernel writes workgroup memory before it reads it; zeroing it first made pipelines up to 13
+            // times slower to create.
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        Self { label: shader.label.clone(), pipeline, layout }
+    }
+}
+
+/// One dispatch: a kernel, what it reads and writes, and how many workgroups.
+pub(crate) struct Dispatch {
+    kernel: Arc<Kernel>,
+    group: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+impl Dispatch {
+    /// Binds `buffers` to the kernel's slots in order.
+    pub fn new(
+        device: &wgpu::Device,
+        kernel: Arc<Kernel>,
+        buffers: &[wgpu::BufferBinding<'_>],
+        grid: [u32; 3],
+    ) -> Self {
+        let entries: Vec<_> = buffers
+            .iter()
+            .zip(0..)
+            .map(|(b, binding)| wgpu::BindGroupEntry {
+                binding,
+                resource: wgpu::BindingResource::Buffer(b.clone()),
+            })
+            .collect();
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(&kernel.label),
+            layout: &kernel.layout,
+            entries: &entries,
+        });
+        Self { kernel, group, grid }
+    }
+
+    /// The kernel and variant.
+    pub fn label(&self) -> &str {
+        &self.kernel.label
+    }
+}
+
+/// An op bound to its buffers: one or more dispatches, recorded as often as wanted.
+#[derive(Default)]
+pub struct Call {
+    dispatches: Vec<Dispatch>,
+}
+
+impl Call {
+    pub(crate) fn push(&mut self, dispatch: Dispatch) {
+        // An empty grid is legal in WebGPU, but a no-op that some drivers trip over.
+        if !dispatch.grid.contains(&0) {
+            self.dispatches.push(dispatch);
+        }
+    }
+
+    /// Records the dispatches into the caller's pass. Infallible and repeatable.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        for d in &self.dispatches {
+            pass.set_pipeline(&d.kernel.pipeline);
+            pass.set_bind_group(0, &d.group, &[]);
+            pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
+        }
+    }
+
+    /// Kernel and variant of each dispatch, with its workgroups.
+    pub fn dispatches(&self) -> impl ExactSizeIterator<Item = (&str, [u32; 3])> {
+        self.dispatches.iter().map(|d| (d.label(), d.grid))
+    }
+}
+
+/// An immutable uniform buffer, made mapped so that no queue is needed.
+pub(crate) fn uniform<T: bytemuck::Pod>(device: &wgpu::Device, value: &T) -> wgpu::Buffer {
+    constant(device, bytemuck::bytes_of(value), wgpu::BufferUsages::UNIFORM)
+}
+
+/// An immutable buffer, made mapped so that no queue is needed.
+pub(crate) fn constant(device: &wgpu::Device, bytes: &[u8], usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    let size = (bytes.len().max(16) as u64).next_multiple_of(16);
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("weighbridge constant"),
+        size,
+        usage,
+        mapped_at_creation: true,
+    });
+    // Mapped at creation, so the range is there; where the device is lost, so is the content.
+    if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
+        view.slice(..bytes.len()).copy_from_slice(bytes);
+    }
+    buffer.unmap();
+    buffer
+}
+
+/// Spreads `groups` workgroups over two dimensions; kernels find theirs as `id.x + id.y * num_workgroups.x`.
+///
+/// # Errors
+/// [`Error::Limit`] where even both dimensions do not hold them.
+pub(crate) fn grid(device: &wgpu::Device, op: &'static str, groups: u64) -> Result<[u32; 3]> {
+    let limit = u64::from(device.limits().max_compute_workgroups_per_dimension);
+    let y = groups.div_ceil(limit).max(1);
+    if y > limit {
+        return Err(Error::Limit {
+            op,
+            what: "number of workgroups".into(),
+            needed: groups,
+            limit: limit * limit,
+        });
+    }
+    let x = groups.div_ceil(y);
+    Ok([x as u32, y as u32, 1])
+}

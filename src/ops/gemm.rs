@@ -1,0 +1,241 @@
+//! `C = act(A Bᵀ + bias)` in f32 and f16, with sums in f32.
+
+use crate::error::{Error, Result};
+use crate::graph::Activation;
+use crate::kernel::{self, Call, Kernels};
+use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Params, Source, to_u32};
+use crate::tensor::{Element, View};
+
+/// What is asked of a [`Gemm`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GemmDescriptor {
+    /// Element type of `a` and `b`: F32 or F16.
+    pub element: Element,
+    /// Element type of the output: F32 or F16.
+    pub out: Element,
+    /// How `b` lies in memory.
+    pub layout: Layout,
+    /// Applied to the sum with its bias.
+    pub activation: Activation,
+    /// How operands are multiplied; `None` for the device's default.
+    pub operand: Option<Operand>,
+    /// Register blocks; `None` for the default for the shape on the device.
+    pub blocking: Option<Blocking>,
+}
+
+impl Default for GemmDescriptor {
+    /// f32 throughout, `b` as `[n, k]`, no activation.
+    fn default() -> Self {
+        Self {
+            element: Element::F32,
+            out: Element::F32,
+            layout: Layout::Nk,
+            activation: Activation::Identity,
+            operand: None,
+            blocking: None,
+        }
+    }
+}
+
+/// The tensors of a [`Gemm`].
+#[derive(Clone, Copy, Debug)]
+pub struct GemmBindings<'a> {
+    /// `[batch * m, k]`.
+    pub a: View<'a>,
+    /// `[batch * n, k]`, `[batch * k, n]` or packed, by the layout. With `n` (or `k`) rows alone, the same for every batch.
+    pub b: View<'a>,
+    /// `[1, n]` of f32, the same for every batch.
+    pub bias: Option<View<'a>>,
+    /// `[batch * m, n]`.
+    pub out: View<'a>,
+    /// Number of products.
+    pub batch: usize,
+}
+
+/// Matrix multiplication in f32 or f16. See [`crate::reference::gemm`] for what it computes.
+pub struct Gemm {
+    kernels: Kernels,
+    descriptor: GemmDescriptor,
+    operand: Operand,
+}
+
+const OP: &str = "gemm";
+
+impl Gemm {
+    /// Prepares for a device.
+    ///
+    /// # Errors
+    /// [`Error::Element`] for other than float elements, [`Error::Feature`] where the device lacks what was asked for.
+    pub fn new(device: &wgpu::Device, descriptor: &GemmDescriptor) -> Result<Self> {
+        Self::with_kernels(&Kernels::new(device), descriptor)
+    }
+
+    /// The same with kernels shared between ops.
+    ///
+    /// # Errors
+    /// See [`Gemm::new`].
+    pub fn with_kernels(kernels: &Kernels, descriptor: &GemmDescriptor) -> Result<Self> {
+        for element in [descriptor.element, descriptor.out] {
+            if !matches!(element, Element::F32 | Element::F16) {
+                return Err(Error::Element { op: OP, got: element, expected: "F32 or F16" });
+            }
+        }
+        let operand = match descriptor.operand {
+            Some(operand) if operand.element() == descriptor.element => operand,
+            Some(operand) => {
+                return Err(Error::Argument {
+                    op: OP,
+                    detail: format!("operand {operand:?} does not hold {:?}", descriptor.element),
+                });
+            }
+            None => tile::default_operand(kernels.device(), descriptor.element, OP)?,
+        };
+        tile::check_device(kernels.device(), OP, operand, descriptor.blocking)?;
+        Ok(Self { kernels: kernels.clone(), descriptor: *descriptor, operand })
+    }
+
+    /// Checks shapes and limits, and makes the call.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Element`], [`Error::View`] or [`Error::Limit`], with the numbers.
+    pub fn bind(&self, b: &GemmBindings<'_>) -> Result<Call> {
+        let (d, device) = (&self.descriptor, self.kernels.device());
+        let batch = b.batch;
+        let shape = |detail: String| Err(Error::Shape { op: OP, detail });
+        if batch == 0 || !b.a.rows.is_multiple_of(batch) || b.out.rows != b.a.rows {
+            return shape(format!(
+                "a has {} rows and out {}, in {batch} batches: they must be equal and divide evenly",
+                b.a.rows, b.out.rows
+            ));
+        }
+        let (m, n, k) = (b.a.rows / batch, b.out.columns, b.a.columns);
+        check_element("a", b.a.element, d.element)?;
+        check_element("out", b.out.element, d.out)?;
+        let b_batches = b_matrix(OP, d.layout, &b.b, d.element, n, k, batch)?;
+        if let Some(bias) = &b.bias {
+            check_element("bias", bias.element, Element::F32)?;
+            if (bias.rows, bias.columns) != (1, n) {
+                return shape(format!("bias is [{}, {}], but n is {n}", bias.rows, bias.columns));
+            }
+        }
+        let native = self.operand == Operand::F16Native;
+        let a_vec = b.a.pitch.is_multiple_of(4) && k.is_multiple_of(4 * d.element.per_word());
+        if native && (!a_vec || d.layout != Layout::Packed) {
+            return Err(Error::Argument {
+                op: OP,
+                detail: format!(
+                    "native f16 takes packed b and rows of 8 elements; k is {k}, b is {:?}",
+                    d.layout
+                ),
+            });
+        }
+        let (lo, hi) = bounds(d.activation);
+        let form = Form {
+            operand: self.operand,
+            blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, m, n)),
+            source: Source::Dense,
+            layout: d.layout,
+            out: d.out,
+            bias: b.bias.is_some(),
+            activate: d.activation != Activation::Identity,
+            a_vec,
+            out_vec: out_vec(&b.out),
+            fold: false,
+            int8: Int8::default(),
+        };
+        let k_words = d.element.words(k);
+        let params = Params {
+            m: to_u32(OP, "m", m)?,
+            n: to_u32(OP, "n", n)?,
+            k: to_u32(OP, "k", k)?,
+            k_words: to_u32(OP, "k", k_words)?,
+            a_pitch: to_u32(OP, "pitch of a", b.a.pitch)?,
+            b_pitch: to_u32(OP, "pitch of b", b.b.pitch)?,
+            out_pitch: to_u32(OP, "pitch of out", b.out.pitch)?,
+            a_batch: to_u32(OP, "batch of a", m * b.a.pitch)?,
+            b_batch: if b_batches == 1 { 0 } else { to_u32(OP, "batch of b", b.b.rows / batch * b.b.pitch)? },
+            out_batch: to_u32(OP, "batch of out", m * b.out.pitch)?,
+            lo,
+            hi,
+            ..Default::default()
+        };
+        let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
+        let buffers = [
+            b.a.binding(device, OP, "a")?,
+            b.b.binding(device, OP, "b")?,
+            tile::optional(device, OP, "bias", b.bias.as_ref(), &zeros)?,
+            b.out.binding(device, OP, "out")?,
+        ];
+        let mut call = Call::default();
+        if let Some(dispatch) =
+            tile::dispatch(&self.kernels, OP, form, params, to_u32(OP, "batch", batch)?, &buffers)?
+        {
+            call.push(dispatch);
+        }
+        Ok(call)
+    }
+}
+
+/// The bounds that an activation clamps to.
+pub(crate) fn bounds(activation: Activation) -> (f32, f32) {
+    match activation {
+        Activation::Identity => (f32::NEG_INFINITY, f32::INFINITY),
+        Activation::Relu => (0.0, f32::MAX),
+        Activation::Clip { lo, hi } => (lo.clamp(f32::MIN, f32::MAX), hi.clamp(f32::MIN, f32::MAX)),
+    }
+}
+
+/// Whether four f32 or i32 columns can be stored as one vector.
+pub(crate) fn out_vec(out: &View<'_>) -> bool {
+    matches!(out.element, Element::F32 | Element::I32)
+        && out.pitch.is_multiple_of(4)
+        && out.columns.is_multiple_of(4)
+}
+
+fn check_element(name: &'static str, got: Element, expected: Element) -> Result<()> {
+    if got == expected {
+        return Ok(());
+    }
+    Err(Error::Shape { op: OP, detail: format!("{name} is {got:?}, but the descriptor says {expected:?}") })
+}
+
+/// Checks `b` against its layout, and tells how many batches of it there are: one for all, or one for each.
+pub(crate) fn b_matrix(
+    op: &'static str,
+    layout: Layout,
+    b: &View<'_>,
+    element: Element,
+    n: usize,
+    k: usize,
+    batch: usize,
+) -> Result<usize> {
+    // Packed words are bound as what they are.
+    let (rows, columns, held) = match layout {
+        Layout::Nk => (n, k, element),
+        Layout::Kn => (k, n, element),
+        Layout::Packed => (element.words(k).next_multiple_of(4), n.next_multiple_of(4), Element::I32),
+    };
+    if b.element != held {
+        return Err(Error::Element {
+            op,
+            got: b.element,
+            expected: if held == Element::I32 {
+                "I32 (packed words) for b"
+            } else {
+                "the descriptor's for b"
+            },
+        });
+    }
+    if b.columns != columns || (b.rows != rows && b.rows != rows * batch) {
+        return Err(Error::Shape {
+            op,
+            detail: format!(
+                "b is [{}, {}] ({layout:?}), but n is {n}, k is {k} and there are {batch} batches: expected [{rows}, {columns}] or [{}, {columns}]",
+                b.rows,
+                b.columns,
+                rows * batch
+            ),
+        });
+    }
+    Ok(if b.rows == rows { 1 } else { batch })
+}

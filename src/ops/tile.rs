@@ -1,0 +1,475 @@
+//! What the gemm family shares: operands, where they come from, register blocks, and the dispatch made of them.
+
+use crate::error::{Error, Result};
+use crate::kernel::{self, Dispatch, Kernels, Shader, Slot, Variant};
+use crate::tensor::{Element, Tensor, View};
+
+/// How operands are held and multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operand {
+    /// f32.
+    F32,
+    /// f16, two to a `u32`, widened exactly and summed in f32. Needs no feature.
+    F16,
+    /// f16 through `SHADER_F16`, summed in f32.
+    F16Native,
+    /// int8 by the integer dot product, `dot4I8Packed`.
+    I8Dot,
+    /// int8 widened to f32 and folded into i32 every 1024 products: as exact, and faster on CPU adapters.
+    I8Wide,
+}
+
+impl Operand {
+    /// The element type in memory.
+    pub const fn element(self) -> Element {
+        match self {
+            Operand::F32 => Element::F32,
+            Operand::F16 | Operand::F16Native => Element::F16,
+            Operand::I8Dot | Operand::I8Wide => Element::I8,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Operand::F32 => "f32",
+            Operand::F16 => "f16 packed",
+            Operand::F16Native => "f16 native",
+            Operand::I8Dot => "i8 dot4",
+            Operand::I8Wide => "i8 widened",
+        }
+    }
+
+    const fn file(self) -> &'static str {
+        match self {
+            Operand::F32 => include_str!("../../shaders/common/operand_f32.wgsl"),
+            Operand::F16 => include_str!("../../shaders/common/operand_f16.wgsl"),
+            Operand::F16Native => include_str!("../../shaders/common/operand_f16_native.wgsl"),
+            Operand::I8Dot => include_str!("../../shaders/common/operand_i8_dot.wgsl"),
+            Operand::I8Wide => include_str!("../../shaders/common/operand_i8_wide.wgsl"),
+        }
+    }
+}
+
+/// How the second operand of a product lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Layout {
+    /// `[n, k]`, as a Linear layer holds its weights.
+    #[default]
+    Nk,
+    /// `[k, n]`, as mathematics writes it.
+    Kn,
+    /// Packed for the lanes by [`Packed`]: the fastest, and what weights are turned into once, at load.
+    Packed,
+}
+
+/// Which part of the output a thread computes, and how operands reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blocking {
+    /// `8 * groups` rows by `4 * quads` columns a thread; the rows of `a` are shared by subgroup broadcasts.
+    /// Needs `SUBGROUP` and subgroups of at least 8.
+    Broadcast {
+        /// Threads of a workgroup.
+        lanes: u32,
+        /// Groups of 8 rows.
+        groups: u32,
+        /// Groups of 4 columns.
+        quads: u32,
+    },
+    /// `rows` rows by `4 * quads` columns a thread, each loading for itself.
+    Direct {
+        /// Threads of a workgroup.
+        lanes: u32,
+        /// Rows.
+        rows: u32,
+        /// Groups of 4 columns.
+        quads: u32,
+    },
+    /// 64 x 64 a workgroup, through workgroup memory.
+    Tiled,
+}
+
+impl Blocking {
+    /// The default for a product of `m` rows by `n` columns on a device.
+    ///
+    /// CPU adapters take broadcasts where subgroups allow, else direct blocks; GPUs take tiles, and direct blocks
+    /// for few rows. The figures are in `benches/results`.
+    pub fn choose(device: &wgpu::Device, m: usize, n: usize) -> Self {
+        let info = device.adapter_info();
+        let subgroups = device.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8;
+        match (info.device_type == wgpu::DeviceType::Cpu, subgroups) {
+            (true, true) => Blocking::Broadcast {
+                lanes: 8,
+                groups: m.div_ceil(8).next_power_of_two().clamp(1, 4) as u32,
+                quads: if n > 32 { 2 } else { 1 },
+            },
+            (true, false) => Blocking::Direct { lanes: 8, rows: if m == 1 { 1 } else { 8 }, quads: 1 },
+            (false, _) if m <= 16 => {
+                Blocking::Direct { lanes: 32, rows: m.next_power_of_two().clamp(1, 8) as u32, quads: 1 }
+            }
+            (false, _) => Blocking::Tiled,
+        }
+    }
+
+    /// Rows and columns of a workgroup.
+    pub const fn tile(self) -> [u32; 2] {
+        match self {
+            Blocking::Broadcast { lanes, groups, quads } => [8 * groups, 4 * lanes * quads],
+            Blocking::Direct { lanes, rows, quads } => [rows, 4 * lanes * quads],
+            Blocking::Tiled => [64, 64],
+        }
+    }
+
+    fn check(self, device: &wgpu::Device, op: &'static str) -> Result<()> {
+        if let Blocking::Broadcast { .. } = self {
+            if !device.features().contains(wgpu::Features::SUBGROUP) {
+                return Err(Error::Feature { op, feature: "SUBGROUP (for blocking by broadcast)" });
+            }
+            let have = device.adapter_info().subgroup_min_size;
+            if have < 8 {
+                return Err(Error::Argument {
+                    op,
+                    detail: format!("broadcasts need subgroups of 8, the device has {have}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn name(self) -> String {
+        let [rows, columns] = match self {
+            Blocking::Broadcast { groups, quads, .. } => [8 * groups, 4 * quads],
+            Blocking::Direct { rows, quads, .. } => [rows, 4 * quads],
+            Blocking::Tiled => return "tiled 64x64".into(),
+        };
+        let how = if matches!(self, Blocking::Broadcast { .. }) { "broadcast" } else { "direct" };
+        format!("{how} {rows}x{columns}")
+    }
+}
+
+/// Twin of `Params` in `shaders/common/gemm_params.wgsl`, where each field is explained.
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Params {
+    pub m: u32,
+    pub n: u32,
+    pub k: u32,
+    pub k_words: u32,
+    pub chunks: u32,
+    pub a_pitch: u32,
+    pub b_pitch: u32,
+    pub out_pitch: u32,
+    pub a_batch: u32,
+    pub b_batch: u32,
+    pub out_batch: u32,
+    pub column_batch: u32,
+    pub row_batch: u32,
+    pub tiles_m: u32,
+    pub tiles_n: u32,
+    pub tiles: u32,
+    pub lo: f32,
+    pub hi: f32,
+    pub height: u32,
+    pub width: u32,
+    pub out_height: u32,
+    pub out_width: u32,
+    pub stride_y: u32,
+    pub stride_x: u32,
+    pub pad_y: u32,
+    pub pad_x: u32,
+    pub dilation_y: u32,
+    pub dilation_x: u32,
+    pub kernel_x: u32,
+    pub tap_words: u32,
+    pub pad_word: u32,
+    pub pad_last: u32,
+}
+
+/// Where the rows of `a` come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    Dense,
+    Patch,
+}
+
+/// How the zero points, bias and output of an int8 product are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Int8 {
+    pub a_per_row: bool,
+    pub b_per_channel: bool,
+    pub b_zero: bool,
+    pub bias_i32: bool,
+}
+
+/// Everything that decides the text of a kernel of the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Form {
+    pub operand: Operand,
+    pub blocking: Blocking,
+    pub source: Source,
+    pub layout: Layout,
+    pub out: Element,
+    pub bias: bool,
+    pub activate: bool,
+    pub a_vec: bool,
+    pub out_vec: bool,
+    pub fold: bool,
+    pub int8: Int8,
+}
+
+impl Form {
+    pub(crate) fn is_int8(&self) -> bool {
+        self.operand.element() == Element::I8
+    }
+
+    pub(crate) fn slots(&self) -> &'static [Slot] {
+        use Slot::{Read, Uniform, Write};
+        if self.is_int8() {
+            &[Uniform, Read, Read, Read, Read, Read, Read, Read, Write]
+        } else {
+            &[Uniform, Read, Read, Read, Write]
+        }
+    }
+
+    /// The WGSL of the kernel, called `name`.
+    pub(crate) fn shader(&self, name: &str) -> Shader {
+        let [mut lanes, mut groups, mut rows, mut quads] = [64, 1, 8, 2];
+        let main = match self.blocking {
+            Blocking::Broadcast { lanes: l, groups: g, quads: q } => {
+                [lanes, groups, quads] = [l, g, q];
+                include_str!("../../shaders/gemm_broadcast.wgsl")
+            }
+            Blocking::Direct { lanes: l, rows: r, quads: q } => {
+                [lanes, rows, quads] = [l, r, q];
+                include_str!("../../shaders/gemm_direct.wgsl")
+            }
+            Blocking::Tiled => include_str!("../../shaders/gemm_tiled.wgsl"),
+        };
+        let native = self.operand == Operand::F16Native;
+        let per_word = self.operand.element().per_word() as u32;
+        let int = self.is_int8();
+        let float_out = matches!(self.out, Element::F32 | Element::F16);
+        let flag = u32::from;
+        let consts = [
+            ("LANES", lanes),
+            ("GROUPS", groups),
+            ("ROWS", rows),
+            ("Q", quads),
+            ("FOLD", flag(self.fold)),
+            ("INT", flag(int)),
+            ("PER_WORD", per_word),
+            ("KN_32", flag(per_word == 1)),
+            ("KN_16", flag(per_word == 2)),
+            ("KN_8", flag(per_word == 4)),
+            ("A_VEC", flag(self.a_vec)),
+            ("A_F16", flag(native)),
+            ("BIAS", flag(self.bias)),
+            ("BIAS_F32", flag(self.bias && !self.int8.bias_i32)),
+            ("BIAS_I32", flag(self.bias && self.int8.bias_i32)),
+            ("ACTIVATE", flag(self.activate)),
+            ("OUT_VEC", flag(self.out_vec)),
+            ("OUT_F32", flag(self.out == Element::F32)),
+            ("OUT_F16", flag(self.out == Element::F16)),
+            ("OUT_FLOAT", flag(float_out)),
+            ("OUT_I32", flag(self.out == Element::I32)),
+            ("OUT_I8", flag(self.out == Element::I8)),
+            ("A_PER_ROW", flag(self.int8.a_per_row)),
+            ("B_PER_CHANNEL", flag(self.int8.b_per_channel)),
+            ("B_ZERO", flag(self.int8.b_zero)),
+        ];
+        let files = [
+            include_str!("../../shaders/common/gemm_params.wgsl"),
+            self.operand.file(),
+            include_str!("../../shaders/common/a_words.wgsl"),
+            match self.source {
+                Source::Dense => include_str!("../../shaders/common/a_dense.wgsl"),
+                Source::Patch => include_str!("../../shaders/common/a_patch.wgsl"),
+            },
+            match self.layout {
+                Layout::Nk => include_str!("../../shaders/common/b_nk.wgsl"),
+                Layout::Kn => include_str!("../../shaders/common/b_kn.wgsl"),
+                Layout::Packed => include_str!("../../shaders/common/b_packed.wgsl"),
+            },
+            if int {
+                include_str!("../../shaders/common/epilogue_i8.wgsl")
+            } else {
+                include_str!("../../shaders/common/epilogue_float.wgsl")
+            },
+            if float_out { include_str!("../../shaders/common/store.wgsl") } else { "" },
+            if self.out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
+            main,
+        ];
+        let label = format!(
+            "{name}/{} {}{}{}",
+            self.operand.name(),
+            self.blocking.name(),
+            match self.layout {
+                Layout::Nk => " b[n,k]",
+                Layout::Kn => " b[k,n]",
+                Layout::Packed => "",
+            },
+            if self.a_vec { "" } else { " by words" },
+        );
+        Variant { label, enable: if native { &["f16"] } else { &[] }, consts: &consts, files: &files }
+            .render()
+    }
+}
+
+/// Which operand kind serves an element type where the caller does not say: packed f16, which needs no feature
+/// and sums in f32 everywhere; int8 by dot product on GPUs, widened on CPU adapters.
+pub(crate) fn default_operand(device: &wgpu::Device, element: Element, op: &'static str) -> Result<Operand> {
+    Ok(match element {
+        Element::F32 => Operand::F32,
+        Element::F16 => Operand::F16,
+        Element::I8 if device.adapter_info().device_type == wgpu::DeviceType::Cpu => Operand::I8Wide,
+        Element::I8 => Operand::I8Dot,
+        got => return Err(Error::Element { op, got, expected: "F32, F16 or I8" }),
+    })
+}
+
+/// Features and subgroup sizes that the choices need.
+pub(crate) fn check_device(
+    device: &wgpu::Device,
+    op: &'static str,
+    operand: Operand,
+    blocking: Option<Blocking>,
+) -> Result<()> {
+    if operand == Operand::F16Native && !device.features().contains(wgpu::Features::SHADER_F16) {
+        return Err(Error::Feature {
+            op,
+            feature: "SHADER_F16 (for native f16; packed f16 needs no feature)",
+        });
+    }
+    blocking.map_or(Ok(()), |b| b.check(device, op))
+}
+
+/// Completes `params`, checks the limits and makes the dispatch. `buffers` are all slots but the uniform.
+pub(crate) fn dispatch(
+    kernels: &Kernels,
+    op: &'static str,
+    mut form: Form,
+    mut params: Params,
+    batches: u32,
+    buffers: &[wgpu::BufferBinding<'_>],
+) -> Result<Option<Dispatch>> {
+    if params.m == 0 || params.n == 0 || batches == 0 {
+        return Ok(None);
+    }
+    let device = kernels.device();
+    params.chunks = params.k_words.div_ceil(4);
+    // A chunk of 1024 / 64 products of int8: see the shaders.
+    form.fold = form.operand == Operand::I8Wide && params.chunks > 64;
+    if device.adapter_info().device_type == wgpu::DeviceType::Cpu {
+        // lavapipe gives an invocation 65,535 iterations over all its loops, then leaves them silently.
+        let limit = if form.blocking == Blocking::Tiled { 14_000 } else { 64_000 };
+        if params.chunks > limit {
+            let per_chunk = 4 * form.operand.element().per_word() as u64;
+            return Err(Error::Limit {
+                op,
+                what: "length of the sum (k, on a CPU adapter)".into(),
+                needed: u64::from(params.k),
+                limit: u64::from(limit) * per_chunk,
+            });
+        }
+    }
+    // -128 * -128 * k must stay within i32: NUMERICS section 3.
+    if form.is_int8() && params.k > 131_071 {
+        return Err(Error::Limit {
+            op,
+            what: "length of the sum (k, for i32 accumulation)".into(),
+            needed: u64::from(params.k),
+            limit: 131_071,
+        });
+    }
+    let [tile_m, tile_n] = form.blocking.tile();
+    params.tiles_m = params.m.div_ceil(tile_m);
+    params.tiles_n = params.n.div_ceil(tile_n);
+    let tiles = u64::from(params.tiles_m) * u64::from(params.tiles_n) * u64::from(batches);
+    let grid = kernel::grid(device, op, tiles)?;
+    params.tiles = u32::try_from(tiles).map_err(|_| Error::Limit {
+        op,
+        what: "number of tiles".into(),
+        needed: tiles,
+        limit: u32::MAX.into(),
+    })?;
+    let kernel = kernels.get(form.shader(op), form.slots());
+    let uniform = kernel::uniform(device, &params);
+    let mut all = vec![uniform.as_entire_buffer_binding()];
+    all.extend_from_slice(buffers);
+    Ok(Some(Dispatch::new(device, kernel, &all, grid)))
+}
+
+/// A dimension or pitch as the kernels take it.
+pub(crate) fn to_u32(op: &'static str, what: &'static str, value: usize) -> Result<u32> {
+    u32::try_from(value).map_err(|_| Error::Limit {
+        op,
+        what: what.into(),
+        needed: value as u64,
+        limit: u32::MAX.into(),
+    })
+}
+
+/// Weights packed for the lanes of the kernels, on the host.
+///
+/// `[groups, k words rounded up to 4, columns rounded up to 4]` words, each the next elements along k of one
+/// column; padding is zero, so that it adds nothing to a sum.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packed {
+    /// The words.
+    pub words: Vec<u32>,
+    /// Words of k, rounded up to 4: rows of one group.
+    pub rows: usize,
+    /// Columns rounded up to 4.
+    pub pitch: usize,
+    /// Of int8 weights, the sum of each column: what the zero point of `a` is multiplied by.
+    pub sums: Vec<i32>,
+}
+
+impl Packed {
+    /// Packs weights of shape `[n, .., c]`: each of the `n` outputs a column, its elements in row-major order with
+    /// the innermost dimension padded to whole words (as activations are). With `groups`, `n / groups` at a time.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the tensor has no dimension or `groups` does not divide `n`; [`Error::Element`] for
+    /// elements that no kernel takes.
+    pub fn new(weights: &Tensor, groups: usize) -> Result<Self> {
+        let op = "pack";
+        let n = weights.shape().first().copied().unwrap_or(0);
+        if groups == 0 || !n.is_multiple_of(groups) || weights.shape().is_empty() {
+            return Err(Error::Shape {
+                op,
+                detail: format!("weights {:?} in {groups} groups", weights.shape()),
+            });
+        }
+        let words = weights.to_device_words()?;
+        let k_words = words.len().checked_div(n).unwrap_or(0);
+        let (per_group, rows) = (n / groups, k_words.next_multiple_of(4));
+        let pitch = per_group.next_multiple_of(4);
+        let mut packed = vec![0; groups * rows * pitch];
+        for (column, k) in words.chunks(k_words.max(1)).enumerate() {
+            let base = column / per_group * rows * pitch + column % per_group;
+            for (row, &word) in k.iter().enumerate() {
+                packed[base + row * pitch] = word;
+            }
+        }
+        let per_column = weights.len().checked_div(n).unwrap_or(0).max(1);
+        let sums = match weights.data() {
+            crate::tensor::Data::I8(v) => {
+                v.chunks(per_column).map(|c| c.iter().map(|&x| i32::from(x)).sum()).collect()
+            }
+            _ => Vec::new(),
+        };
+        Ok(Self { words: packed, rows, pitch, sums })
+    }
+}
+
+/// The binding of an optional view; without one, a few zeros that the kernel does not read.
+pub(crate) fn optional<'a>(
+    device: &wgpu::Device,
+    op: &'static str,
+    name: &'static str,
+    view: Option<&View<'a>>,
+    zeros: &'a wgpu::Buffer,
+) -> Result<wgpu::BufferBinding<'a>> {
+    view.map_or_else(|| Ok(zeros.as_entire_buffer_binding()), |v| v.binding(device, op, name))
+}

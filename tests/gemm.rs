@@ -1,0 +1,188 @@
+//! `gemm` against the reference, every operand, blocking and layout, at sizes around its tiles.
+
+#[path = "common/gpu.rs"]
+mod gpu;
+
+use gpu::{Guarded, Rng, gpu, upload_pitched};
+use half::f16;
+use weighbridge::graph::Activation;
+use weighbridge::ops::{Blocking, Gemm, GemmBindings, GemmDescriptor, Layout, Operand, Packed};
+use weighbridge::tensor::{Data, Element, Tensor, View};
+
+const BLOCKINGS: [Blocking; 5] = [
+    Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
+    Blocking::Broadcast { lanes: 8, groups: 4, quads: 2 },
+    Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
+    Blocking::Direct { lanes: 32, rows: 1, quads: 1 },
+    Blocking::Tiled,
+];
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    m: usize,
+    n: usize,
+    k: usize,
+    batch: usize,
+    bias: bool,
+    activation: Activation,
+    out: Element,
+    layout: Layout,
+    operand: Operand,
+    blocking: Blocking,
+    /// Extra words between rows.
+    gap: usize,
+}
+
+fn float(element: Element, shape: [usize; 2], v: &[f32]) -> Tensor {
+    let data = match element {
+        Element::F32 => Data::F32(v.to_vec()),
+        _ => Data::F16(v.iter().map(|&x| f16::from_f32(x)).collect()),
+    };
+    Tensor::new(shape, data).unwrap()
+}
+
+fn check(gpu: &weighbridge::Gpu, c: Case) {
+    let mut rng = Rng((c.m * 31 + c.n * 7 + c.k) as u64);
+    let element = c.operand.element();
+    let a = float(element, [c.batch * c.m, c.k], &rng.f32s(c.batch * c.m * c.k));
+    let bs: Vec<Tensor> = (0..c.batch).map(|_| float(element, [c.n, c.k], &rng.f32s(c.n * c.k))).collect();
+    let bias = rng.f32s(c.n);
+    let a_pitch = element.words(c.k) + c.gap;
+    let out_pitch = c.out.words(c.n) + c.gap;
+    let a_buffer = upload_pitched(gpu, &a, a_pitch);
+    let (mut b_words, mut b_view) = (Vec::new(), (0, 0, 0, element));
+    for b in &bs {
+        match c.layout {
+            Layout::Nk => {
+                b_words.extend(b.to_device_words().unwrap());
+                b_view = (c.n, c.k, element.words(c.k), element);
+            }
+            Layout::Kn => {
+                let v = b.to_f32();
+                let t: Vec<f32> = (0..c.n * c.k).map(|i| v[i % c.n * c.k + i / c.n]).collect();
+                b_words.extend(float(element, [c.k, c.n], &t).to_device_words().unwrap());
+                b_view = (c.k, c.n, element.words(c.n), element);
+            }
+            Layout::Packed => {
+                let p = Packed::new(b, 1).unwrap();
+                b_view = (p.rows, p.pitch, p.pitch, Element::I32);
+                b_words.extend(p.words);
+            }
+        }
+    }
+    let b_buffer = gpu.upload_words(&b_words).unwrap();
+    let bias_buffer = gpu.upload(&Tensor::f32([c.n], bias.clone()).unwrap()).unwrap();
+    let out = Guarded::new(gpu, c.batch * c.m * out_pitch);
+    let gemm = Gemm::new(
+        gpu.device(),
+        &GemmDescriptor {
+            element,
+            out: c.out,
+            layout: c.layout,
+            activation: c.activation,
+            operand: Some(c.operand),
+            blocking: Some(c.blocking),
+        },
+    )
+    .unwrap();
+    let call = gemm
+        .bind(&GemmBindings {
+            a: View::new(&a_buffer, element, c.batch * c.m, c.k).with_pitch(a_pitch),
+            b: View::new(&b_buffer, b_view.3, c.batch * b_view.0, b_view.1).with_pitch(b_view.2),
+            bias: c.bias.then(|| View::new(&bias_buffer, Element::F32, 1, c.n)),
+            out: View::new(&out.buffer, c.out, c.batch * c.m, c.n).with_pitch(out_pitch),
+            batch: c.batch,
+        })
+        .unwrap_or_else(|e| panic!("{c:?}: {e}"));
+    gpu.submit(|pass| call.record(pass));
+    let got = out.matrix(gpu, c.out, c.batch * c.m, c.n, out_pitch).to_f32();
+    let av = a.to_f32();
+    for (batch, b) in bs.iter().enumerate() {
+        let bv = b.to_f32();
+        for i in 0..c.m {
+            for j in 0..c.n {
+                let row = batch * c.m + i;
+                let terms = (0..c.k).map(|k| f64::from(av[row * c.k + k]) * f64::from(bv[j * c.k + k]));
+                let (mut want, mut size) = (0.0, 0.0);
+                for t in terms {
+                    want += t;
+                    size += t.abs();
+                }
+                if c.bias {
+                    want += f64::from(bias[j]);
+                    size += f64::from(bias[j]).abs();
+                }
+                want = match c.activation {
+                    Activation::Identity => want,
+                    Activation::Relu => want.max(0.0),
+                    Activation::Clip { lo, hi } => want.clamp(lo.into(), hi.into()),
+                };
+                let mut bound = (c.k + 2) as f64 * f64::from(f32::EPSILON) * size;
+                if c.out == Element::F16 {
+                    bound += (want.abs() + bound) / 2048.0 + 6e-8;
+                }
+                let y = f64::from(got[row * c.n + j]);
+                assert!((y - want).abs() <= bound, "{c:?} at [{row}, {j}]: {y} is not {want} +- {bound}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_variant_at_sizes_around_its_tile() {
+    let Some(gpu) = gpu() else { return };
+    let features = gpu.device().features();
+    let base = Case {
+        m: 1,
+        n: 1,
+        k: 1,
+        batch: 1,
+        bias: true,
+        activation: Activation::Identity,
+        out: Element::F32,
+        layout: Layout::Packed,
+        operand: Operand::F32,
+        blocking: BLOCKINGS[0],
+        gap: 0,
+    };
+    for blocking in BLOCKINGS {
+        if matches!(blocking, Blocking::Broadcast { .. })
+            && (!features.contains(wgpu::Features::SUBGROUP)
+                || gpu.device().adapter_info().subgroup_min_size < 8)
+        {
+            eprintln!("left out: {blocking:?} needs subgroups of 8");
+            continue;
+        }
+        let [tile_m, tile_n] = blocking.tile().map(|t| t as usize);
+        for operand in [Operand::F32, Operand::F16, Operand::F16Native] {
+            if operand == Operand::F16Native && !features.contains(wgpu::Features::SHADER_F16) {
+                eprintln!("left out: no SHADER_F16");
+                continue;
+            }
+            let base = Case { operand, blocking, ..base };
+            for (m, n, k) in [
+                (0, 3, 8),
+                (1, 1, 32),
+                (tile_m - 1, tile_n - 1, 40),
+                (tile_m, tile_n, 64),
+                (tile_m + 1, tile_n + 1, 8),
+                (2 * tile_m + 3, 2 * tile_n + 3, 24),
+            ] {
+                check(gpu, Case { m, n, k, ..base });
+            }
+            check(gpu, Case { m: 9, n: 12, k: 48, out: Element::F16, activation: Activation::Relu, ..base });
+            if operand == Operand::F16Native {
+                continue;
+            }
+            // Ragged k, rows apart, other layouts, batches.
+            let clip = Activation::Clip { lo: -0.5, hi: 0.25 };
+            for layout in [Layout::Nk, Layout::Kn, Layout::Packed] {
+                check(gpu, Case { m: 5, n: 7, k: 0, layout, ..base });
+                check(gpu, Case { m: 5, n: 7, k: 1, layout, activation: clip, ..base });
+                check(gpu, Case { m: tile_m + 2, n: tile_n + 5, k: 37, layout, gap: 3, bias: false, ..base });
+                check(gpu, Case { m: 3, n: 6, k: 19, layout, batch: 3, out: Element::F16, ..base });
+            }
+        }
+        check(gpu, Case { m: 513, n: 5, k: 9, blocking, ..base });
+    }
+}
