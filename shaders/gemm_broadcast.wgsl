@@ -94,7 +94,7 @@ fn main(
 //% if !B_ZERO
         let row_sum = 0;
 //% end
-        finish_i8(batch, row0 + 8u * #gu + #iu, column, of_column, sum, row_sum);
+        finish_i8(batch, row0 + 8u * #gu + #iu, column, of_column, sum, vec4<i32>(row_sum));
 //% end
 //% if !INT
         finish(batch, row0 + 8u * #gu + #iu, column, of_column, c#g_#i_#q);

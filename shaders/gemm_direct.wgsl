@@ -67,10 +67,10 @@ fn main(
 //% for i in ROWS
 //% if INT
 //% if FOLD
-    finish_i8(batch, row0 + #iu, column, of_column, s#i_#q, row_sum#i);
+    finish_i8(batch, row0 + #iu, column, of_column, s#i_#q, vec4<i32>(row_sum#i));
 //% end
 //% if !FOLD
-    finish_i8(batch, row0 + #iu, column, of_column, vec4<i32>(c#i_#q), row_sum#i);
+    finish_i8(batch, row0 + #iu, column, of_column, vec4<i32>(c#i_#q), vec4<i32>(row_sum#i));
 //% end
 //% end
 //% if !INT

@@ -2,7 +2,15 @@
 // and channels innermost. x is [n, height, width, channels]; batches are the channel groups.
 struct ARow { word: u32, y: i32, x: i32 }
 
+//% if INT
+// What lies outside of the image: the zero point in every byte. It may have been born on the GPU.
+var<private> padding: u32;
+//% end
+
 fn a_row(batch: u32, row: u32) -> ARow {
+//% if INT
+    padding = (u32(a_params[0].zero_point) & 255u) * 0x01010101u;
+//% end
     let line = row / p.out_width;
     let n = line / p.out_height;
     return ARow(n * p.height * p.width * p.a_pitch + batch * p.a_batch,
@@ -34,11 +42,11 @@ fn cursor_next(c: Cursor) -> Cursor {
 fn a_load(r: ARow, c: Cursor) -> AChunk {
     var word: u32;
     if inside(r, c.y, c.x, &word) { return a_chunk(word + c.word); }
-//% if A_F16
-    return AChunk();
+//% if INT
+    return vec4<u32>(padding);
 //% end
-//% if !A_F16
-    return vec4<u32>(p.pad_word);
+//% if !INT
+    return AChunk();
 //% end
 }
 //% end
@@ -55,7 +63,13 @@ fn a_word(r: ARow, k: u32) -> u32 {
     let hit = inside(r, tap_y, tap - tap_y * p.kernel_x, &word);
     if k >= p.k_words { return 0u; }
     if hit { return a[word + c]; }
-    return select(p.pad_word, p.pad_last, c + 1u == p.tap_words);
+//% if INT
+    // The padding channels of a pixel are zero, also outside: they may not count in the sum of a row.
+    return select(padding, padding & p.last_mask, c + 1u == p.tap_words);
+//% end
+//% if !INT
+    return 0u;
+//% end
 }
 fn a_load(r: ARow, c: Cursor) -> AChunk {
     let k = c.chunk * 4u;

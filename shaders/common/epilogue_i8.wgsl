@@ -36,8 +36,9 @@ fn column_of(batch: u32, column: u32) -> Column {
     return c;
 }
 
-// `row_sum` is the sum of the row of a; only asymmetric weights (B_ZERO) need it.
-fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, row_sum: i32) {
+// `row_sum` is the sum of a over k, the same for all columns but in grouped convolutions; only asymmetric weights
+// (B_ZERO) need it.
+fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, row_sum: vec4<i32>) {
     if row >= p.m || column >= p.n { return; }
 //% if A_PER_ROW
     let q = a_params[batch * p.row_batch + row];

@@ -31,8 +31,8 @@ struct Params {
     dilation_x: u32,
     kernel_x: u32,
     tap_words: u32,      // words of a pixel's channels, in each group
-    pad_word: u32,       // what lies outside of the image
-    pad_last: u32,       // the same for the last word of a pixel, whose padding channels are zero
+    last_mask: u32,      // int8: which bytes of a pixel's last word are channels
+    groups: u32,         // channel groups
 }
 
 struct QuantParams { scale: f32, inv_scale: f32, zero_point: i32, limits: i32 }

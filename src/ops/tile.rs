@@ -181,15 +181,22 @@ pub struct Params {
     pub dilation_x: u32,
     pub kernel_x: u32,
     pub tap_words: u32,
-    pub pad_word: u32,
-    pub pad_last: u32,
+    pub last_mask: u32,
+    pub groups: u32,
 }
 
 /// Where the rows of `a` come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
+    /// Rows of a matrix.
     Dense,
+    /// Patches of an image.
     Patch,
+    /// Channel groups too small for a matrix product: a thread for each four outputs.
+    Grouped {
+        /// One channel in, one out.
+        depthwise: bool,
+    },
 }
 
 /// How the zero points, bias and output of an int8 product are given.
@@ -234,17 +241,19 @@ impl Form {
     /// The WGSL of the kernel, called `name`.
     pub(crate) fn shader(&self, name: &str) -> Shader {
         let [mut lanes, mut groups, mut rows, mut quads] = [64, 1, 8, 2];
-        let main = match self.blocking {
-            Blocking::Broadcast { lanes: l, groups: g, quads: q } => {
+        let main = match (self.source, self.blocking) {
+            (Source::Grouped { .. }, _) => include_str!("../../shaders/conv_grouped.wgsl"),
+            (_, Blocking::Broadcast { lanes: l, groups: g, quads: q }) => {
                 [lanes, groups, quads] = [l, g, q];
                 include_str!("../../shaders/gemm_broadcast.wgsl")
             }
-            Blocking::Direct { lanes: l, rows: r, quads: q } => {
+            (_, Blocking::Direct { lanes: l, rows: r, quads: q }) => {
                 [lanes, rows, quads] = [l, r, q];
                 include_str!("../../shaders/gemm_direct.wgsl")
             }
-            Blocking::Tiled => include_str!("../../shaders/gemm_tiled.wgsl"),
+            (_, Blocking::Tiled) => include_str!("../../shaders/gemm_tiled.wgsl"),
         };
+        let depthwise = self.source == Source::Grouped { depthwise: true };
         let native = self.operand == Operand::F16Native;
         let per_word = self.operand.element().per_word() as u32;
         let int = self.is_int8();
@@ -276,20 +285,25 @@ impl Form {
             ("A_PER_ROW", flag(self.int8.a_per_row)),
             ("B_PER_CHANNEL", flag(self.int8.b_per_channel)),
             ("B_ZERO", flag(self.int8.b_zero)),
+            ("DEPTHWISE", flag(depthwise)),
         ];
+        let operands = match self.source {
+            Source::Dense => include_str!("../../shaders/common/a_dense.wgsl"),
+            Source::Patch => include_str!("../../shaders/common/a_patch.wgsl"),
+            Source::Grouped { .. } => "",
+        };
+        let layout = match (self.source, self.layout) {
+            (Source::Grouped { .. }, _) => "",
+            (_, Layout::Nk) => include_str!("../../shaders/common/b_nk.wgsl"),
+            (_, Layout::Kn) => include_str!("../../shaders/common/b_kn.wgsl"),
+            (_, Layout::Packed) => include_str!("../../shaders/common/b_packed.wgsl"),
+        };
         let files = [
             include_str!("../../shaders/common/gemm_params.wgsl"),
-            self.operand.file(),
-            include_str!("../../shaders/common/a_words.wgsl"),
-            match self.source {
-                Source::Dense => include_str!("../../shaders/common/a_dense.wgsl"),
-                Source::Patch => include_str!("../../shaders/common/a_patch.wgsl"),
-            },
-            match self.layout {
-                Layout::Nk => include_str!("../../shaders/common/b_nk.wgsl"),
-                Layout::Kn => include_str!("../../shaders/common/b_kn.wgsl"),
-                Layout::Packed => include_str!("../../shaders/common/b_packed.wgsl"),
-            },
+            if operands.is_empty() { "" } else { self.operand.file() },
+            if operands.is_empty() { "" } else { include_str!("../../shaders/common/a_words.wgsl") },
+            operands,
+            layout,
             if int {
                 include_str!("../../shaders/common/epilogue_i8.wgsl")
             } else {
@@ -302,13 +316,17 @@ impl Form {
         let label = format!(
             "{name}/{} {}{}{}",
             self.operand.name(),
-            self.blocking.name(),
+            match self.source {
+                Source::Grouped { depthwise: true } => "depthwise".into(),
+                Source::Grouped { depthwise: false } => "grouped".into(),
+                _ => self.blocking.name(),
+            },
             match self.layout {
                 Layout::Nk => " b[n,k]",
                 Layout::Kn => " b[k,n]",
                 Layout::Packed => "",
             },
-            if self.a_vec { "" } else { " by words" },
+            if self.a_vec || operands.is_empty() { "" } else { " by words" },
         );
         Variant { label, enable: if native { &["f16"] } else { &[] }, consts: &consts, files: &files }
             .render()
@@ -361,7 +379,11 @@ pub(crate) fn dispatch(
     form.fold = form.operand == Operand::I8Wide && params.chunks > 64;
     if device.adapter_info().device_type == wgpu::DeviceType::Cpu {
         // lavapipe gives an invocation 65,535 iterations over all its loops, then leaves them silently.
-        let limit = if form.blocking == Blocking::Tiled { 14_000 } else { 64_000 };
+        let limit = match (form.source, form.blocking) {
+            (Source::Grouped { .. }, _) => 8_000,
+            (_, Blocking::Tiled) => 14_000,
+            _ => 64_000,
+        };
         if params.chunks > limit {
             let per_chunk = 4 * form.operand.element().per_word() as u64;
             return Err(Error::Limit {
@@ -381,11 +403,13 @@ pub(crate) fn dispatch(
             limit: 131_071,
         });
     }
-    let [tile_m, tile_n] = form.blocking.tile();
+    // A thread for each four outputs, else a workgroup for each tile.
+    let grouped = matches!(form.source, Source::Grouped { .. });
+    let [tile_m, tile_n] = if grouped { [1, 4] } else { form.blocking.tile() };
     params.tiles_m = params.m.div_ceil(tile_m);
     params.tiles_n = params.n.div_ceil(tile_n);
     let tiles = u64::from(params.tiles_m) * u64::from(params.tiles_n) * u64::from(batches);
-    let grid = kernel::grid(device, op, tiles)?;
+    let grid = kernel::grid(device, op, if grouped { tiles.div_ceil(64) } else { tiles })?;
     params.tiles = u32::try_from(tiles).map_err(|_| Error::Limit {
         op,
         what: "number of tiles".into(),
@@ -460,6 +484,28 @@ impl Packed {
             _ => Vec::new(),
         };
         Ok(Self { words: packed, rows, pitch, sums })
+    }
+}
+
+impl Packed {
+    /// Lays weights of shape `[n, .., c]` out for small channel groups: a row of `n` for each of the others.
+    pub(crate) fn by_taps(weights: &Tensor) -> Result<Self> {
+        let n = weights.shape().first().copied().unwrap_or(0);
+        let k = weights.len().checked_div(n).unwrap_or(0);
+        let order = (0..weights.len()).map(|i| i % n * k + i / n);
+        use crate::tensor::Data;
+        let mut sums = Vec::new();
+        let data = match weights.data() {
+            Data::F32(v) => Data::F32(order.map(|i| v[i]).collect()),
+            Data::F16(v) => Data::F16(order.map(|i| v[i]).collect()),
+            Data::I8(v) => {
+                sums = v.chunks(k.max(1)).map(|c| c.iter().map(|&x| i32::from(x)).sum()).collect();
+                Data::I8(order.map(|i| v[i]).collect())
+            }
+            _ => return Err(Error::Element { op: "pack", got: weights.element(), expected: "F32, F16 or I8" }),
+        };
+        let pitch = weights.element().words(n);
+        Ok(Self { words: Tensor::new([k, n], data)?.to_device_words()?, rows: k, pitch, sums })
     }
 }
 

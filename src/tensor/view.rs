@@ -29,6 +29,11 @@ impl<'a> View<'a> {
         Self { buffer, offset: 0, element, rows, columns, pitch: element.words(columns) }
     }
 
+    /// `count` [`crate::quant::QuantParams`] at the start of a buffer.
+    pub fn params(buffer: &'a wgpu::Buffer, count: usize) -> Self {
+        Self::new(buffer, Element::I32, count, 4)
+    }
+
     /// The same view, `offset` bytes into the buffer.
     pub fn at(self, offset: u64) -> Self {
         Self { offset, ..self }

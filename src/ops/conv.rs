@@ -1,0 +1,273 @@
+//! Convolution as a matrix product whose rows are gathered patches, in f32, f16 and int8.
+//!
+//! Where the channel groups are not made of whole words and quads of columns (depthwise, above all), a kernel of
+//! one thread for each four outputs does it directly.
+
+use crate::error::{Error, Result};
+use crate::graph::{Activation, Window};
+use crate::kernel::{self, Call, Kernels};
+use crate::ops::gemm::{b_matrix, bounds, out_vec};
+use crate::ops::gemm_i8::{EpilogueBindings, int8_operand};
+use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Packed, Params, Source, to_u32};
+use crate::tensor::{Element, Tensor, View};
+
+/// What is asked of a [`Conv`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvDescriptor {
+    /// Element type of the image and the weights: F32, F16 or I8.
+    pub element: Element,
+    /// Element type of the output: F32 or F16; from I8 also I32 or I8.
+    pub out: Element,
+    /// Geometry.
+    pub window: Window,
+    /// Channel groups: `groups == channels` is a depthwise convolution.
+    pub groups: usize,
+    /// Applied to the sum with its bias.
+    pub activation: Activation,
+    /// I8: whether the weights may have zero points other than 0.
+    pub b_zero_point: bool,
+    /// How operands are multiplied; `None` for the device's default.
+    pub operand: Option<Operand>,
+    /// Register blocks; `None` for the default for the shape on the device.
+    pub blocking: Option<Blocking>,
+}
+
+/// What goes with the weights of a [`Conv`].
+#[derive(Clone, Copy, Debug)]
+pub enum ConvOperands<'a> {
+    /// F32 or F16: a bias `[1, n]` of f32.
+    Float(Option<View<'a>>),
+    /// I8: parameters, sums and bias. What lies outside of the image is the zero point of `a`.
+    Int8(EpilogueBindings<'a>),
+}
+
+/// The tensors of a [`Conv`], channels last.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvBindings<'a> {
+    /// The image `[batch * height * width, channels]`.
+    pub x: View<'a>,
+    /// Images.
+    pub batch: usize,
+    /// Height and width of the image.
+    pub size: [usize; 2],
+    /// Weights `[n, kh, kw, channels / groups]`, packed by [`crate::ops::Packed`] with the same groups.
+    pub weights: View<'a>,
+    /// Bias, and int8's parameters.
+    pub operands: ConvOperands<'a>,
+    /// `[batch * out height * out width, n]`.
+    pub out: View<'a>,
+}
+
+/// Convolution. See [`crate::reference::conv2d`] for what it computes.
+pub struct Conv {
+    kernels: Kernels,
+    descriptor: ConvDescriptor,
+    operand: Operand,
+}
+
+const OP: &str = "conv";
+
+impl ConvDescriptor {
+    /// Whether the channel groups are large enough for a matrix product each.
+    fn by_groups(&self, channels: usize, n: usize) -> bool {
+        let (in_group, per_group) = (channels / self.groups, n / self.groups);
+        self.groups > 1
+            && (!in_group.is_multiple_of(self.element.per_word()) || !per_group.is_multiple_of(4) || per_group < 16)
+    }
+
+    /// Packs weights `[n, kh, kw, channels / groups]` the way the kernel for this convolution wants them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the groups do not divide `n`, [`Error::Element`] for elements no kernel takes.
+    pub fn pack(&self, weights: &Tensor) -> Result<Packed> {
+        let [n, _, _, c] = weights.shape()[..] else {
+            return Err(Error::Shape { op: OP, detail: format!("weights are {:?}, expected 4 dimensions", weights.shape()) });
+        };
+        if self.groups == 0 || !n.is_multiple_of(self.groups) {
+            return Err(Error::Shape { op: OP, detail: format!("{n} outputs in {} groups", self.groups) });
+        }
+        if self.by_groups(c * self.groups, n) { Packed::by_taps(weights) } else { Packed::new(weights, self.groups) }
+    }
+}
+
+impl Conv {
+    /// Prepares for a device.
+    ///
+    /// # Errors
+    /// [`Error::Element`] for elements that there are not, [`Error::Argument`] for an impossible window or groups,
+    /// [`Error::Feature`] where the device lacks what was asked for.
+    pub fn new(device: &wgpu::Device, descriptor: &ConvDescriptor) -> Result<Self> {
+        Self::with_kernels(&Kernels::new(device), descriptor)
+    }
+
+    /// The same with kernels shared between ops.
+    ///
+    /// # Errors
+    /// See [`Conv::new`].
+    pub fn with_kernels(kernels: &Kernels, d: &ConvDescriptor) -> Result<Self> {
+        let device = kernels.device();
+        let window = &d.window;
+        if d.groups == 0
+            || [window.kernel, window.stride, window.dilation].iter().any(|v| v.contains(&0))
+            || window.ceil
+        {
+            let detail = format!("groups {}, {window:?}: sizes must be positive, and ceil is for pools", d.groups);
+            return Err(Error::Argument { op: OP, detail });
+        }
+        let operand = match d.element {
+            Element::I8 => int8_operand(device, OP, d.operand, d.out, d.activation)?,
+            Element::F32 | Element::F16 => {
+                if !matches!(d.out, Element::F32 | Element::F16) {
+                    return Err(Error::Element { op: OP, got: d.out, expected: "F32 or F16 for the output" });
+                }
+                match d.operand {
+                    Some(operand) if operand.element() != d.element => {
+                        let detail = format!("operand {operand:?} does not hold {:?}", d.element);
+                        return Err(Error::Argument { op: OP, detail });
+                    }
+                    Some(operand) => operand,
+                    None => tile::default_operand(device, d.element, OP)?,
+                }
+            }
+            got => return Err(Error::Element { op: OP, got, expected: "F32, F16 or I8" }),
+        };
+        tile::check_device(device, OP, operand, d.blocking)?;
+        Ok(Self { kernels: kernels.clone(), descriptor: *d, operand })
+    }
+
+    /// Checks shapes and limits, and makes the call.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Element`], [`Error::View`] or [`Error::Limit`], with the numbers.
+    pub fn bind(&self, b: &ConvBindings<'_>) -> Result<Call> {
+        let (d, device) = (&self.descriptor, self.kernels.device());
+        let (n, channels) = (b.out.columns, b.x.columns);
+        let fail = |detail: String| Err(Error::Shape { op: OP, detail });
+        let [out_height, out_width] = d.window.out_size(b.size)?;
+        if !channels.is_multiple_of(d.groups) || !n.is_multiple_of(d.groups) {
+            return fail(format!("{channels} channels and {n} outputs in {} groups", d.groups));
+        }
+        if b.x.rows != b.batch * b.size[0] * b.size[1] || b.out.rows != b.batch * out_height * out_width {
+            return fail(format!(
+                "x has {} rows and out {}, but {} images of {:?} give [{out_height}, {out_width}]",
+                b.x.rows, b.out.rows, b.batch, b.size
+            ));
+        }
+        if b.x.element != d.element || b.out.element != d.out {
+            return fail(format!("x is {:?} and out {:?}, unlike the descriptor's", b.x.element, b.out.element));
+        }
+        let taps = d.window.kernel[0] * d.window.kernel[1];
+        let in_group = channels / d.groups;
+        let small = d.by_groups(channels, n);
+        let tap_words = d.element.words(in_group);
+        let (n_group, batches) = if small { (n, 1) } else { (n / d.groups, d.groups) };
+        let (source, k_words) = if small {
+            (Source::Grouped { depthwise: in_group == 1 && n == channels }, taps * in_group)
+        } else {
+            (Source::Patch, taps * tap_words)
+        };
+        if small {
+            if (b.weights.rows, b.weights.columns) != (taps * in_group, d.element.words(n)) {
+                return fail(format!("weights are [{}, {}], not as `pack` makes them", b.weights.rows, b.weights.columns));
+            }
+        } else {
+            let k = taps * tap_words * d.element.per_word();
+            b_matrix(OP, Layout::Packed, &b.weights, d.element, n_group, k, d.groups)?;
+        }
+        if k_words >= 1 << 21 {
+            // What the kernels' reciprocals are exact for.
+            return Err(Error::Limit { op: OP, what: "words of a patch".into(), needed: k_words as u64, limit: 1 << 21 });
+        }
+        let mut int8 = Int8::default();
+        let bias = match (&b.operands, d.element) {
+            (ConvOperands::Int8(epilogue), Element::I8) => {
+                int8 = epilogue.check(OP, 1, n, d.out, d.b_zero_point)?;
+                epilogue.bias.is_some()
+            }
+            (ConvOperands::Float(bias), Element::F32 | Element::F16) => {
+                if let Some(v) = bias.as_ref().filter(|v| (v.element, v.rows, v.columns) != (Element::F32, 1, n)) {
+                    return fail(format!("bias is [{}, {}] of {:?}, expected [1, {n}] of F32", v.rows, v.columns, v.element));
+                }
+                bias.is_some()
+            }
+            _ => return Err(Error::Argument { op: OP, detail: format!("operands do not fit {:?}", d.element) }),
+        };
+        let a_vec = !small && b.x.pitch.is_multiple_of(4) && tap_words.is_multiple_of(4)
+            && in_group.is_multiple_of(d.element.per_word());
+        let operand = if self.operand == Operand::F16Native && (small || !a_vec) {
+            if d.operand.is_some() && !small {
+                let detail = format!("native f16 takes channels by 8, there are {in_group} in a group");
+                return Err(Error::Argument { op: OP, detail });
+            }
+            Operand::F16
+        } else {
+            self.operand
+        };
+        let (lo, hi) = bounds(d.activation);
+        let m = b.out.rows;
+        let form = Form {
+            operand,
+            blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, m, n_group)),
+            source,
+            layout: Layout::Packed,
+            out: d.out,
+            bias,
+            activate: d.activation != Activation::Identity,
+            a_vec,
+            out_vec: out_vec(&b.out) && n_group.is_multiple_of(4),
+            fold: false,
+            int8,
+        };
+        let w = &d.window;
+        let int = |what, v| to_u32(OP, what, v);
+        let params = Params {
+            m: int("rows of out", m)?,
+            n: int("n", n_group)?,
+            k: int("k", taps * in_group)?,
+            k_words: int("k", k_words)?,
+            a_pitch: int("pitch of x", b.x.pitch)?,
+            b_pitch: int("pitch of weights", b.weights.pitch)?,
+            out_pitch: int("pitch of out", b.out.pitch)?,
+            a_batch: int("words of a group", tap_words)?,
+            b_batch: int("words of a group", b.weights.rows / batches * b.weights.pitch)?,
+            out_batch: int("words of a group", d.out.words(n_group))?,
+            column_batch: int("n", n_group)?,
+            lo,
+            hi,
+            height: int("height", b.size[0])?,
+            width: int("width", b.size[1])?,
+            out_height: int("height", out_height)?,
+            out_width: int("width", out_width)?,
+            stride_y: int("stride", w.stride[0])?,
+            stride_x: int("stride", w.stride[1])?,
+            pad_y: int("padding", w.pad_begin[0])?,
+            pad_x: int("padding", w.pad_begin[1])?,
+            dilation_y: int("dilation", w.dilation[0])?,
+            dilation_x: int("dilation", w.dilation[1])?,
+            kernel_x: int("kernel", w.kernel[1])?,
+            tap_words: int("channels", if small { in_group } else { tap_words })?,
+            last_mask: match in_group % 4 {
+                0 => u32::MAX,
+                bytes => (1 << (8 * bytes)) - 1,
+            },
+            groups: int("groups", d.groups)?,
+            ..Default::default()
+        };
+        let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
+        let x = b.x.binding(device, OP, "x")?;
+        let buffers = match &b.operands {
+            ConvOperands::Float(bias) => vec![
+                x,
+                b.weights.binding(device, OP, "weights")?,
+                tile::optional(device, OP, "bias", bias.as_ref(), &zeros)?,
+                b.out.binding(device, OP, "out")?,
+            ],
+            ConvOperands::Int8(epilogue) => epilogue.buffers(device, OP, x, &b.weights, &b.out, &zeros)?.to_vec(),
+        };
+        let mut call = Call::default();
+        if let Some(dispatch) = tile::dispatch(&self.kernels, OP, form, params, int("groups", batches)?, &buffers)? {
+            call.push(dispatch);
+        }
+        Ok(call)
+    }
+}
