@@ -1,6 +1,8 @@
 //! A network as nodes and values, with ONNX's meaning: channels-first (`[batch, channel, height, width]`) shapes,
 //! one constant tensor for each weight. How it is laid out on a device is the plan's business. Never names wgpu.
 
+mod window;
+
 use crate::quant::{QuantParams, Scheme};
 use crate::tensor::{Element, Tensor};
 use std::sync::Arc;

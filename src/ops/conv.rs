@@ -72,7 +72,9 @@ impl ConvDescriptor {
     fn by_groups(&self, channels: usize, n: usize) -> bool {
         let (in_group, per_group) = (channels / self.groups, n / self.groups);
         self.groups > 1
-            && (!in_group.is_multiple_of(self.element.per_word()) || !per_group.is_multiple_of(4) || per_group < 16)
+            && (!in_group.is_multiple_of(self.element.per_word())
+                || !per_group.is_multiple_of(4)
+                || per_group < 16)
     }
 
     /// Packs weights `[n, kh, kw, channels / groups]` the way the kernel for this convolution wants them.
@@ -81,12 +83,19 @@ impl ConvDescriptor {
     /// [`Error::Shape`] where the groups do not divide `n`, [`Error::Element`] for elements no kernel takes.
     pub fn pack(&self, weights: &Tensor) -> Result<Packed> {
         let [n, _, _, c] = weights.shape()[..] else {
-            return Err(Error::Shape { op: OP, detail: format!("weights are {:?}, expected 4 dimensions", weights.shape()) });
+            return Err(Error::Shape {
+                op: OP,
+                detail: format!("weights are {:?}, expected 4 dimensions", weights.shape()),
+            });
         };
         if self.groups == 0 || !n.is_multiple_of(self.groups) {
             return Err(Error::Shape { op: OP, detail: format!("{n} outputs in {} groups", self.groups) });
         }
-        if self.by_groups(c * self.groups, n) { Packed::by_taps(weights) } else { Packed::new(weights, self.groups) }
+        if self.by_groups(c * self.groups, n) {
+            Packed::by_taps(weights)
+        } else {
+            Packed::new(weights, self.groups)
+        }
     }
 }
 
@@ -111,7 +120,8 @@ impl Conv {
             || [window.kernel, window.stride, window.dilation].iter().any(|v| v.contains(&0))
             || window.ceil
         {
-            let detail = format!("groups {}, {window:?}: sizes must be positive, and ceil is for pools", d.groups);
+            let detail =
+                format!("groups {}, {window:?}: sizes must be positive, and ceil is for pools", d.groups);
             return Err(Error::Argument { op: OP, detail });
         }
         let operand = match d.element {
@@ -154,7 +164,10 @@ impl Conv {
             ));
         }
         if b.x.element != d.element || b.out.element != d.out {
-            return fail(format!("x is {:?} and out {:?}, unlike the descriptor's", b.x.element, b.out.element));
+            return fail(format!(
+                "x is {:?} and out {:?}, unlike the descriptor's",
+                b.x.element, b.out.element
+            ));
         }
         let taps = d.window.kernel[0] * d.window.kernel[1];
         let in_group = channels / d.groups;
@@ -168,7 +181,10 @@ impl Conv {
         };
         if small {
             if (b.weights.rows, b.weights.columns) != (taps * in_group, d.element.words(n)) {
-                return fail(format!("weights are [{}, {}], not as `pack` makes them", b.weights.rows, b.weights.columns));
+                return fail(format!(
+                    "weights are [{}, {}], not as `pack` makes them",
+                    b.weights.rows, b.weights.columns
+                ));
             }
         } else {
             let k = taps * tap_words * d.element.per_word();
@@ -176,7 +192,12 @@ impl Conv {
         }
         if k_words >= 1 << 21 {
             // What the kernels' reciprocals are exact for.
-            return Err(Error::Limit { op: OP, what: "words of a patch".into(), needed: k_words as u64, limit: 1 << 21 });
+            return Err(Error::Limit {
+                op: OP,
+                what: "words of a patch".into(),
+                needed: k_words as u64,
+                limit: 1 << 21,
+            });
         }
         let mut int8 = Int8::default();
         let bias = match (&b.operands, d.element) {
@@ -185,14 +206,26 @@ impl Conv {
                 epilogue.bias.is_some()
             }
             (ConvOperands::Float(bias), Element::F32 | Element::F16) => {
-                if let Some(v) = bias.as_ref().filter(|v| (v.element, v.rows, v.columns) != (Element::F32, 1, n)) {
-                    return fail(format!("bias is [{}, {}] of {:?}, expected [1, {n}] of F32", v.rows, v.columns, v.element));
+                if let Some(v) =
+                    bias.as_ref().filter(|v| (v.element, v.rows, v.columns) != (Element::F32, 1, n))
+                {
+                    return fail(format!(
+                        "bias is [{}, {}] of {:?}, expected [1, {n}] of F32",
+                        v.rows, v.columns, v.element
+                    ));
                 }
                 bias.is_some()
             }
-            _ => return Err(Error::Argument { op: OP, detail: format!("operands do not fit {:?}", d.element) }),
+            _ => {
+                return Err(Error::Argument {
+                    op: OP,
+                    detail: format!("operands do not fit {:?}", d.element),
+                });
+            }
         };
-        let a_vec = !small && b.x.pitch.is_multiple_of(4) && tap_words.is_multiple_of(4)
+        let a_vec = !small
+            && b.x.pitch.is_multiple_of(4)
+            && tap_words.is_multiple_of(4)
             && in_group.is_multiple_of(d.element.per_word());
         let operand = if self.operand == Operand::F16Native && (small || !a_vec) {
             if d.operand.is_some() && !small {
@@ -262,10 +295,14 @@ impl Conv {
                 tile::optional(device, OP, "bias", bias.as_ref(), &zeros)?,
                 b.out.binding(device, OP, "out")?,
             ],
-            ConvOperands::Int8(epilogue) => epilogue.buffers(device, OP, x, &b.weights, &b.out, &zeros)?.to_vec(),
+            ConvOperands::Int8(epilogue) => {
+                epilogue.buffers(device, OP, x, &b.weights, &b.out, &zeros)?.to_vec()
+            }
         };
         let mut call = Call::default();
-        if let Some(dispatch) = tile::dispatch(&self.kernels, OP, form, params, int("groups", batches)?, &buffers)? {
+        if let Some(dispatch) =
+            tile::dispatch(&self.kernels, OP, form, params, int("groups", batches)?, &buffers)?
+        {
             call.push(dispatch);
         }
         Ok(call)

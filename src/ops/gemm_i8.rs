@@ -153,10 +153,11 @@ impl GemmI8 {
             ..Default::default()
         };
         let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
-        let buffers =
-            b.epilogue.buffers(device, OP, b.a.binding(device, OP, "a")?, &b.b, &b.out, &zeros)?;
+        let buffers = b.epilogue.buffers(device, OP, b.a.binding(device, OP, "a")?, &b.b, &b.out, &zeros)?;
         let mut call = Call::default();
-        if let Some(dispatch) = tile::dispatch(&self.kernels, OP, form, params, to_u32(OP, "batch", batch)?, &buffers)? {
+        if let Some(dispatch) =
+            tile::dispatch(&self.kernels, OP, form, params, to_u32(OP, "batch", batch)?, &buffers)?
+        {
             call.push(dispatch);
         }
         Ok(call)
@@ -225,7 +226,8 @@ impl<'a> EpilogueBindings<'a> {
         };
         row("b_sums", &self.b_sums, &[Element::I32])?;
         if let Some(bias) = &self.bias {
-            let allowed: &[_] = if out == Element::I32 { &[Element::I32] } else { &[Element::F32, Element::I32] };
+            let allowed: &[_] =
+                if out == Element::I32 { &[Element::I32] } else { &[Element::F32, Element::I32] };
             row("bias", bias, allowed)?;
         }
         match (&self.out_params, out) {

@@ -502,7 +502,9 @@ impl Packed {
                 sums = v.chunks(k.max(1)).map(|c| c.iter().map(|&x| i32::from(x)).sum()).collect();
                 Data::I8(order.map(|i| v[i]).collect())
             }
-            _ => return Err(Error::Element { op: "pack", got: weights.element(), expected: "F32, F16 or I8" }),
+            _ => {
+                return Err(Error::Element { op: "pack", got: weights.element(), expected: "F32, F16 or I8" });
+            }
         };
         let pitch = weights.element().words(n);
         Ok(Self { words: Tensor::new([k, n], data)?.to_device_words()?, rows: k, pitch, sums })
