@@ -4,6 +4,7 @@
 pub mod error;
 pub mod graph;
 pub mod quant;
+pub mod reference;
 pub mod tensor;
 
 pub use error::{Error, Result};
