@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::{self, Dispatch, Kernels, Shader, Slot, Variant};
-use crate::tensor::{Element, Tensor, View};
+use crate::tensor::{Data, Element, Tensor, View};
 
 /// How operands are held and multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -476,14 +476,7 @@ impl Packed {
                 packed[base + row * pitch] = word;
             }
         }
-        let per_column = weights.len().checked_div(n).unwrap_or(0).max(1);
-        let sums = match weights.data() {
-            crate::tensor::Data::I8(v) => {
-                v.chunks(per_column).map(|c| c.iter().map(|&x| i32::from(x)).sum()).collect()
-            }
-            _ => Vec::new(),
-        };
-        Ok(Self { words: packed, rows, pitch, sums })
+        Ok(Self { words: packed, rows, pitch, sums: column_sums(weights, n) })
     }
 }
 
@@ -493,22 +486,29 @@ impl Packed {
         let n = weights.shape().first().copied().unwrap_or(0);
         let k = weights.len().checked_div(n).unwrap_or(0);
         let order = (0..weights.len()).map(|i| i % n * k + i / n);
-        use crate::tensor::Data;
-        let mut sums = Vec::new();
         let data = match weights.data() {
             Data::F32(v) => Data::F32(order.map(|i| v[i]).collect()),
             Data::F16(v) => Data::F16(order.map(|i| v[i]).collect()),
-            Data::I8(v) => {
-                sums = v.chunks(k.max(1)).map(|c| c.iter().map(|&x| i32::from(x)).sum()).collect();
-                Data::I8(order.map(|i| v[i]).collect())
-            }
+            Data::I8(v) => Data::I8(order.map(|i| v[i]).collect()),
             _ => {
-                return Err(Error::Element { op: "pack", got: weights.element(), expected: "F32, F16 or I8" });
+                return Err(Error::Element {
+                    op: "pack",
+                    got: weights.element(),
+                    expected: "F32, F16 or I8",
+                });
             }
         };
         let pitch = weights.element().words(n);
+        let sums = column_sums(weights, n);
         Ok(Self { words: Tensor::new([k, n], data)?.to_device_words()?, rows: k, pitch, sums })
     }
+}
+
+/// Of int8 weights, the sum of each of the `n` columns: what the zero point of `a` is multiplied by.
+fn column_sums(weights: &Tensor, n: usize) -> Vec<i32> {
+    let Data::I8(v) = weights.data() else { return Vec::new() };
+    let k = v.len().checked_div(n).unwrap_or(0);
+    (0..n).map(|i| v[i * k..(i + 1) * k].iter().map(|&x| i32::from(x)).sum()).collect()
 }
 
 /// The binding of an optional view; without one, a few zeros that the kernel does not read.

@@ -1,4 +1,5 @@
 //! A device for the tests, and buffers that notice what they should not.
+#![allow(dead_code)] // each test takes what it needs
 
 use std::sync::OnceLock;
 use weighbridge::Gpu;
@@ -18,8 +19,19 @@ pub fn gpu() -> Option<&'static Gpu> {
     .as_ref()
 }
 
+/// Whether rows can be shared by subgroup broadcasts here; says so where not.
+pub fn has_broadcast(gpu: &Gpu) -> bool {
+    let device = gpu.device();
+    let can =
+        device.features().contains(wgpu::Features::SUBGROUP) && device.adapter_info().subgroup_min_size >= 8;
+    if !can {
+        eprintln!("left out: broadcasts need subgroups of 8");
+    }
+    can
+}
+
 /// Words that no kernel writes by chance; as f32 and as f16 they are NaN.
-pub const POISON: u32 = 0x7fde_adad & 0xffff_ffff | 0x7e00;
+pub const POISON: u32 = 0x7fde_7ead;
 const GUARD: usize = 64;
 
 /// An output buffer filled with poison, with a guard behind it.

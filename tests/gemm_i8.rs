@@ -1,0 +1,248 @@
+//! `gemm_i8` against the reference: sums equal, floats within bounds, requantized bytes equal but for ties.
+
+#[path = "common/gpu.rs"]
+mod gpu;
+
+use gpu::{Guarded, Rng, gpu, has_broadcast, upload_pitched};
+use weighbridge::graph::Activation;
+use weighbridge::ops::{
+    Blocking, EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor, Layout, Operand, Packed,
+};
+use weighbridge::quant::QuantParams;
+use weighbridge::reference::{self, BLayout, Bias, Scales};
+use weighbridge::tensor::{Data, Element, Tensor, View};
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    m: usize,
+    n: usize,
+    k: usize,
+    batch: usize,
+    /// 0: none, 1: f32, 2: i32.
+    bias: u8,
+    activation: Activation,
+    out: Element,
+    layout: Layout,
+    operand: Operand,
+    blocking: Blocking,
+    b_zero: bool,
+    per_channel: bool,
+    per_row: bool,
+    gap: usize,
+    /// Every operand at its most negative.
+    extreme: bool,
+}
+
+fn params(gpu: &weighbridge::Gpu, p: &[QuantParams]) -> wgpu::Buffer {
+    gpu.upload_words(bytemuck::cast_slice(p)).unwrap()
+}
+
+fn check(gpu: &weighbridge::Gpu, c: Case) {
+    let mut rng = Rng((c.m * 131 + c.n * 17 + c.k) as u64);
+    let rows = c.batch * c.m;
+    let mut fill = |n: usize| if c.extreme { vec![-128; n] } else { rng.i8s(n) };
+    let a = Tensor::new([rows, c.k], Data::I8(fill(rows * c.k))).unwrap();
+    let b = fill(c.n * c.k);
+    let mut some = |count: usize, zero: bool| -> Vec<QuantParams> {
+        (0..count)
+            .map(|_| {
+                let scale = 0.01 + 0.02 * rng.unit().abs();
+                let zero_point = if zero { (rng.next() % 256) as i32 - 128 } else { 0 };
+                QuantParams::new(scale, zero_point, -128, 127).unwrap()
+            })
+            .collect()
+    };
+    let a_params = some(if c.per_row { rows } else { 1 }, true);
+    let b_params = some(if c.per_channel { c.n } else { 1 }, c.b_zero);
+    let out_params = QuantParams::new(0.7 * (c.k as f32).sqrt() + 0.01, 13, -128, 127).unwrap();
+    let bias_f32: Vec<f32> = rng.f32s(c.n).iter().map(|x| x * 20.0).collect();
+    let bias_i32: Vec<i32> = (0..c.n).map(|_| rng.next() as i16 as i32).collect();
+
+    let a_pitch = Element::I8.words(c.k) + c.gap;
+    let out_pitch = c.out.words(c.n) + c.gap;
+    let a_buffer = upload_pitched(gpu, &a, a_pitch);
+    let b_nk = Tensor::new([c.n, c.k], Data::I8(b.clone())).unwrap();
+    let packed = Packed::new(&b_nk, 1).unwrap();
+    let (b_buffer, b_shape, b_element) = match c.layout {
+        Layout::Nk => (gpu.upload(&b_nk).unwrap(), [c.n, c.k], Element::I8),
+        Layout::Kn => {
+            let t = (0..c.n * c.k).map(|i| b[i % c.n * c.k + i / c.n]).collect();
+            (gpu.upload(&Tensor::new([c.k, c.n], Data::I8(t)).unwrap()).unwrap(), [c.k, c.n], Element::I8)
+        }
+        Layout::Packed => {
+            (gpu.upload_words(&packed.words).unwrap(), [packed.rows, packed.pitch], Element::I32)
+        }
+    };
+    let sums = gpu.upload(&Tensor::new([c.n], Data::I32(packed.sums.clone())).unwrap()).unwrap();
+    let bias_buffer = match c.bias {
+        2 => gpu.upload(&Tensor::new([c.n], Data::I32(bias_i32.clone())).unwrap()).unwrap(),
+        _ => gpu.upload(&Tensor::f32([c.n], bias_f32.clone()).unwrap()).unwrap(),
+    };
+    let bias_element = if c.bias == 2 { Element::I32 } else { Element::F32 };
+    let (a_p, b_p, o_p) = (params(gpu, &a_params), params(gpu, &b_params), params(gpu, &[out_params]));
+    let out = Guarded::new(gpu, rows * out_pitch);
+    let op = GemmI8::new(
+        gpu.device(),
+        &GemmI8Descriptor {
+            out: c.out,
+            layout: c.layout,
+            b_zero_point: c.b_zero,
+            activation: c.activation,
+            operand: Some(c.operand),
+            blocking: Some(c.blocking),
+        },
+    )
+    .unwrap();
+    let call = op
+        .bind(&GemmI8Bindings {
+            a: View::new(&a_buffer, Element::I8, rows, c.k).with_pitch(a_pitch),
+            b: View::new(&b_buffer, b_element, b_shape[0], b_shape[1]),
+            epilogue: EpilogueBindings {
+                a_params: View::params(&a_p, a_params.len()),
+                b_params: View::params(&b_p, b_params.len()),
+                b_sums: View::new(&sums, Element::I32, 1, c.n),
+                bias: (c.bias != 0).then(|| View::new(&bias_buffer, bias_element, 1, c.n)),
+                out_params: (c.out == Element::I8).then(|| View::params(&o_p, 1)),
+            },
+            out: View::new(&out.buffer, c.out, rows, c.n).with_pitch(out_pitch),
+            batch: c.batch,
+        })
+        .unwrap_or_else(|e| panic!("{c:?}: {e}"));
+    gpu.submit(|pass| call.record(pass));
+    let got = out.matrix(gpu, c.out, rows, c.n, out_pitch);
+
+    let zeros = |p: &[QuantParams]| p.iter().map(|p| p.zero_point).collect::<Vec<_>>();
+    let scales = |p: &[QuantParams]| p.iter().map(|p| p.scale).collect::<Vec<_>>();
+    let Data::I8(a) = a.data() else { unreachable!() };
+    let acc = reference::gemm_i8(&reference::GemmI8 {
+        batch: c.batch,
+        m: c.m,
+        n: c.n,
+        k: c.k,
+        a,
+        b: &b,
+        a_zero_point: &zeros(&a_params),
+        b_zero_point: &zeros(&b_params),
+        layout: BLayout::Nk,
+    })
+    .unwrap();
+    let (sa, sb) = (scales(&a_params), scales(&b_params));
+    let scales = Scales { a: &sa, b: &sb };
+    match got.data() {
+        Data::I32(got) => {
+            let want: Vec<i32> = acc
+                .iter()
+                .enumerate()
+                .map(|(i, &x)| if c.bias == 2 { x + bias_i32[i % c.n] } else { x })
+                .collect();
+            assert_eq!(*got, want, "{c:?}");
+        }
+        Data::I8(got) => {
+            let bias = match c.bias {
+                0 => Bias::None,
+                1 => Bias::F32(&bias_f32),
+                _ => Bias::I32(&bias_i32),
+            };
+            let want = reference::requantize(&acc, c.n, scales, bias, c.activation, &out_params).unwrap();
+            for (i, (&g, &w)) in got.iter().zip(&want.q).enumerate() {
+                let tie = (want.exact[i].fract().abs() - 0.5).abs() < 1e-4;
+                let off = (i32::from(g) - i32::from(w)).abs();
+                assert!(off == 0 || (tie && off == 1), "{c:?} at {i}: {g} is not {w} ({})", want.exact[i]);
+            }
+        }
+        _ => {
+            let bias = (c.bias == 1).then_some(&bias_f32[..]);
+            let want = reference::scale_accumulators(&acc, c.n, scales, bias, c.activation).unwrap();
+            for (i, (g, w)) in got.to_f32().iter().zip(&want).enumerate() {
+                // Two roundings of the product and one of the sum, each of the larger term; then f16's.
+                let size = acc[i].unsigned_abs() as f32 * sa[i / c.n % sa.len()] * sb[i % c.n % sb.len()];
+                let mut bound = 4.0 * f32::EPSILON * (size + bias.map_or(0.0, |b| b[i % c.n].abs()));
+                if c.out == Element::F16 {
+                    bound += w.abs() / 2048.0 + 6e-8;
+                }
+                assert!((g - w).abs() <= bound, "{c:?} at {i}: {g} is not {w} +- {bound}");
+            }
+        }
+    }
+}
+
+fn base(operand: Operand, blocking: Blocking) -> Case {
+    Case {
+        m: 1,
+        n: 1,
+        k: 1,
+        batch: 1,
+        bias: 0,
+        activation: Activation::Identity,
+        out: Element::I32,
+        layout: Layout::Packed,
+        operand,
+        blocking,
+        b_zero: false,
+        per_channel: true,
+        per_row: false,
+        gap: 0,
+        extreme: false,
+    }
+}
+
+fn around_the_tile(blocking: Blocking) {
+    let Some(gpu) = gpu() else { return };
+    if matches!(blocking, Blocking::Broadcast { .. }) && !has_broadcast(gpu) {
+        return;
+    }
+    let [tm, tn] = blocking.tile().map(|t| t as usize);
+    for operand in [Operand::I8Dot, Operand::I8Wide] {
+        let base = base(operand, blocking);
+        for (m, n, k) in [
+            (0, 3, 16),
+            (1, 1, 16),
+            (tm - 1, tn - 1, 32),
+            (tm, tn, 64),
+            (tm + 1, tn + 1, 16),
+            (2 * tm + 3, 2 * tn + 3, 48),
+        ] {
+            check(gpu, Case { m, n, k, ..base });
+        }
+        check(gpu, Case { m: 521, n: 3, k: 16, ..base });
+        // Ragged k, other layouts, zero points everywhere, batches, rows apart.
+        let asymmetric = Case { b_zero: true, per_row: true, bias: 2, ..base };
+        check(gpu, Case { m: 5, n: 7, k: 0, ..asymmetric });
+        check(gpu, Case { m: tm + 2, n: tn + 5, k: 37, gap: 3, ..asymmetric });
+        check(gpu, Case { m: 3, n: 6, k: 19, batch: 3, layout: Layout::Nk, ..asymmetric });
+        check(gpu, Case { m: 3, n: 6, k: 19, batch: 2, layout: Layout::Kn, ..asymmetric });
+        // Past the first fold of 1024 products, with sums that f32 could not hold.
+        check(gpu, Case { m: 2, n: 5, k: 4100, extreme: true, ..base });
+    }
+    // The epilogues, which all operands share.
+    let base = base(Operand::I8Dot, blocking);
+    let clip = Activation::Clip { lo: -9.0, hi: 12.5 };
+    check(gpu, Case { m: 4, n: 9, k: 32, out: Element::F32, bias: 1, activation: clip, ..base });
+    check(
+        gpu,
+        Case { m: 4, n: 10, k: 32, out: Element::F16, bias: 1, per_row: true, per_channel: false, ..base },
+    );
+    check(gpu, Case { m: 9, n: 33, k: 48, out: Element::I8, bias: 1, activation: Activation::Relu, ..base });
+    check(gpu, Case { m: 9, n: 34, k: 48, out: Element::I8, bias: 2, activation: clip, ..base });
+    check(gpu, Case { m: 9, n: 35, k: 48, out: Element::I8, per_row: true, gap: 2, ..base });
+}
+
+#[test]
+fn broadcast_small() {
+    around_the_tile(Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 });
+}
+
+#[test]
+fn broadcast_large() {
+    around_the_tile(Blocking::Broadcast { lanes: 8, groups: 4, quads: 2 });
+}
+
+#[test]
+fn direct() {
+    around_the_tile(Blocking::Direct { lanes: 8, rows: 8, quads: 1 });
+}
+
+#[test]
+fn tiled() {
+    around_the_tile(Blocking::Tiled);
+}
