@@ -2,6 +2,7 @@
 //! one constant tensor for each weight. How it is laid out on a device is the plan's business. Never names wgpu.
 
 mod model;
+pub(crate) mod passes;
 mod shape;
 mod validate;
 

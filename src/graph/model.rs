@@ -260,14 +260,7 @@ impl Model {
     /// whose output must be described: use [`Model::add_node_as`].
     pub fn add_node(&mut self, name: impl Into<String>, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
         let name = name.into();
-        let first = inputs.first().and_then(|i| self.values.get(i.0));
-        let (element, quant) = first.map(|v| (v.element, v.quant.clone())).unwrap_or_default();
-        let (element, quant) = match (&op, element) {
-            (Op::Dequantize, _) | (Op::Conv { .. } | Op::Linear { .. }, Element::I8) => (Element::F32, None),
-            (Op::Cast, Element::F32) => (Element::F16, None),
-            (Op::Cast, _) => (Element::F32, None),
-            (_, element) => (element, quant),
-        };
+        let (element, quant) = self.usual_output(&op, inputs);
         let output = Output { name: name.clone(), element, quant };
         self.add_node_as(name, op, inputs, output)
     }
@@ -311,6 +304,18 @@ impl Model {
         }
         self.outputs = outputs.to_vec();
         Ok(())
+    }
+
+    /// The element and quantization that [`Model::add_node`] gives an output.
+    pub(crate) fn usual_output(&self, op: &Op, inputs: &[ValueId]) -> (Element, Option<Quant>) {
+        let first = inputs.first().and_then(|i| self.values.get(i.0));
+        let (element, quant) = first.map(|v| (v.element, v.quant.clone())).unwrap_or_default();
+        match (op, element) {
+            (Op::Dequantize, _) | (Op::Conv { .. } | Op::Linear { .. }, Element::I8) => (Element::F32, None),
+            (Op::Cast, Element::F32) => (Element::F16, None),
+            (Op::Cast, _) => (Element::F32, None),
+            (_, element) => (element, quant),
+        }
     }
 
     /// A name that no value has yet, beginning with `base`.
