@@ -8,6 +8,7 @@ pub mod graph;
 pub mod onnx;
 pub mod optimize;
 pub mod quant;
+pub mod reference;
 pub mod tensor;
 
 pub use error::{Error, Result};
