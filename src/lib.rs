@@ -1,11 +1,15 @@
 //! Post-training optimization of neural networks on any GPU.
 #![deny(missing_docs)]
 
+pub mod calibrate;
 pub mod error;
 pub mod gpu;
 pub mod graph;
 mod kernel;
 pub mod ops;
+#[cfg(feature = "onnx")]
+pub mod onnx;
+pub mod optimize;
 pub mod quant;
 pub mod reference;
 pub mod tensor;

@@ -1,10 +1,17 @@
 //! A network as nodes and values, with ONNX's meaning: channels-first (`[batch, channel, height, width]`) shapes,
 //! one constant tensor for each weight. How it is laid out on a device is the plan's business. Never names wgpu.
 
+mod model;
+pub(crate) mod passes;
+mod shape;
+mod validate;
 mod window;
+
+pub use model::Output;
 
 use crate::quant::{QuantParams, Scheme};
 use crate::tensor::{Element, Tensor};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One dimension of a value's shape.
@@ -177,4 +184,6 @@ pub struct Model {
     pub(crate) nodes: Vec<Node>,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) outputs: Vec<ValueId>,
+    /// Where each value is, by name.
+    pub(crate) names: HashMap<String, ValueId>,
 }

@@ -1,0 +1,472 @@
+//! From a [`Model`] to an ONNX file.
+
+use super::proto::{
+    Attribute, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetId, TensorProto,
+    TensorShape, TensorType, TypeProto, ValueInfo, attribute,
+};
+use super::tensor;
+use crate::error::Result;
+use crate::graph::{Activation, Dim, Model, Node, Op, PoolKind, Quant, Value, ValueId, Window, passes};
+use crate::quant::QuantParams;
+use crate::tensor::{Data, Element, Tensor};
+use prost::Message;
+use std::collections::{HashMap, HashSet};
+
+pub(super) fn export(model: &Model) -> Result<Vec<u8>> {
+    model.validate()?;
+    let mut exporter = Exporter {
+        model,
+        nodes: Vec::new(),
+        initializers: Vec::new(),
+        written: HashMap::new(),
+        real: HashMap::new(),
+        taken: model.values().iter().map(|v| v.name.clone()).collect(),
+        opset: 17,
+    };
+    for node in model.nodes() {
+        exporter.node(node)?;
+    }
+    let info = |id: &ValueId| describe(model.value(*id));
+    let graph = GraphProto {
+        node: exporter.nodes,
+        name: if model.name.is_empty() { "model".into() } else { model.name.clone() },
+        initializer: exporter.initializers,
+        input: model.inputs().iter().map(info).collect(),
+        output: model.outputs().iter().map(info).collect(),
+    };
+    let file = ModelProto {
+        // The version of the format that came with the operator set.
+        ir_version: if exporter.opset > 18 { 9 } else { 8 },
+        producer_name: env!("CARGO_PKG_NAME").into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(graph),
+        opset_import: vec![OperatorSetId { domain: String::new(), version: Some(exporter.opset) }],
+    };
+    Ok(file.encode_to_vec())
+}
+
+fn describe(value: &Value) -> ValueInfo {
+    let dim = |d: &Dim| Dimension {
+        value: Some(match d {
+            Dim::Fixed(n) => DimensionValue::Value(*n as i64),
+            Dim::Symbol(s) => DimensionValue::Param(s.clone()),
+        }),
+    };
+    let shape = TensorShape { dim: value.shape.iter().map(dim).collect() };
+    let tensor = TensorType { elem_type: tensor::data_type_of(value.element), shape: Some(shape) };
+    ValueInfo { name: value.name.clone(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
+}
+
+fn int(name: &str, i: i64) -> Attribute {
+    Attribute { name: name.into(), i: Some(i), kind: attribute::INT, ..Attribute::default() }
+}
+
+fn ints(name: &str, values: &[usize]) -> Attribute {
+    let ints = values.iter().map(|&v| v as i64).collect();
+    Attribute { name: name.into(), ints, kind: attribute::INTS, ..Attribute::default() }
+}
+
+fn geometry(window: &Window) -> Vec<Attribute> {
+    let Window { kernel, stride, pad_begin: [top, left], pad_end: [bottom, right], dilation, .. } = *window;
+    let mut attributes = vec![
+        ints("kernel_shape", &kernel),
+        ints("strides", &stride),
+        ints("pads", &[top, left, bottom, right]),
+    ];
+    if dilation != [1, 1] {
+        attributes.push(ints("dilations", &dilation));
+    }
+    if window.ceil {
+        attributes.push(int("ceil_mode", 1));
+    }
+    attributes
+}
+
+/// How a constant is written.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Form {
+    AsIs,
+    /// `[n, k]` as `[k, n]`.
+    Transposed,
+    /// Under another shape or type.
+    As(Vec<usize>, Element),
+}
+
+struct Exporter<'m> {
+    model: &'m Model,
+    nodes: Vec<NodeProto>,
+    initializers: Vec<TensorProto>,
+    /// Initializers by the constant and its form.
+    written: HashMap<(ValueId, Form), String>,
+    /// What DequantizeLinear makes of a value.
+    real: HashMap<(ValueId, Form), String>,
+    taken: HashSet<String>,
+    opset: i64,
+}
+
+impl Exporter<'_> {
+    fn fresh(&mut self, base: String) -> String {
+        let numbered = (1usize..).map(|i| format!("{base}.{i}"));
+        let name = std::iter::once(base.clone()).chain(numbered).find(|n| !self.taken.contains(n));
+        let name = name.unwrap_or(base);
+        self.taken.insert(name.clone());
+        name
+    }
+
+    fn push(&mut self, op: &str, name: &str, inputs: &[&str], output: &str, attributes: Vec<Attribute>) {
+        self.nodes.push(NodeProto {
+            input: inputs.iter().map(|&i| i.into()).collect(),
+            output: vec![output.into()],
+            name: name.into(),
+            op_type: op.into(),
+            attribute: attributes,
+            domain: String::new(),
+        });
+    }
+
+    fn initializer(&mut self, base: String, tensor: &Tensor) -> String {
+        let name = self.fresh(base);
+        self.initializers.push(tensor::write(&name, tensor));
+        name
+    }
+
+    /// The name of a value, written first where it is a constant.
+    fn stored(&mut self, id: ValueId, form: Form) -> Result<String> {
+        let value = self.model.value(id);
+        let Some(constant) = &value.constant else { return Ok(value.name.clone()) };
+        let key = (id, form);
+        if let Some(name) = self.written.get(&key) {
+            return Ok(name.clone());
+        }
+        let changed = match &key.1 {
+            Form::AsIs => constant.as_ref().clone(),
+            Form::Transposed => tensor::transpose(constant)?,
+            Form::As(shape, element) if *element != constant.element() => {
+                passes::floats(*element, shape, constant.to_f32())
+                    .unwrap_or_else(|| constant.as_ref().clone())
+            }
+            Form::As(shape, _) => constant.as_ref().clone().reshape(shape.clone())?,
+        };
+        // The first form written has the constant's own name.
+        let first = !self.written.keys().any(|(other, _)| *other == id);
+        let name = if first { value.name.clone() } else { self.fresh(format!("{}.other", value.name)) };
+        self.initializers.push(tensor::write(&name, &changed));
+        self.written.insert(key, name.clone());
+        Ok(name)
+    }
+
+    fn scales(&mut self, of: &str, axis: Option<usize>, params: &[QuantParams]) -> Result<String> {
+        let shape: &[usize] = if axis.is_some() { &[params.len()] } else { &[] };
+        let scales: Vec<f32> = params.iter().map(|p| p.scale).collect();
+        Ok(self.initializer(format!("{of}.scale"), &Tensor::f32(shape, scales)?))
+    }
+
+    fn zero_points(&mut self, of: &str, axis: Option<usize>, params: &[QuantParams]) -> Result<String> {
+        let shape: &[usize] = if axis.is_some() { &[params.len()] } else { &[] };
+        // Within -128..=127, which `QuantParams::new` checks.
+        let zero_points = params.iter().map(|p| p.zero_point as i8).collect();
+        Ok(self.initializer(format!("{of}.zero_point"), &Tensor::new(shape, Data::I8(zero_points))?))
+    }
+
+    /// The name of a value's reals: itself, or what DequantizeLinear makes of it.
+    fn real(&mut self, node: &Node, id: ValueId, form: Form) -> Result<String> {
+        let value = self.model.value(id);
+        match &value.quant {
+            None => self.stored(id, form),
+            Some(Quant::Dynamic { .. }) => {
+                Err(self.model.node_error(node, "ONNX has no such op of a dynamically quantized value"))
+            }
+            Some(Quant::Static { .. }) => {
+                if let Some(name) = self.real.get(&(id, form.clone())) {
+                    return Ok(name.clone());
+                }
+                let name = self.fresh(format!("{}.real", value.name));
+                self.dequantize(id, form.clone(), &name)?;
+                self.real.insert((id, form), name.clone());
+                Ok(name)
+            }
+        }
+    }
+
+    fn dequantize(&mut self, id: ValueId, form: Form, output: &str) -> Result<()> {
+        let value = self.model.value(id);
+        let Some(Quant::Static { axis, params }) = &value.quant else { return Ok(()) };
+        let stored = self.stored(id, form.clone())?;
+        let mut inputs = vec![stored, self.scales(&value.name, *axis, params)?];
+        // Weights are symmetric as a rule: then the default of 0 saves the bytes.
+        if value.constant.is_none() || params.iter().any(|p| p.zero_point != 0) {
+            inputs.push(self.zero_points(&value.name, *axis, params)?);
+        }
+        let axis =
+            axis.map(|a| int("axis", if form == Form::Transposed { 1 - (a as i64) } else { a as i64 }));
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        self.push("DequantizeLinear", output, &inputs, output, axis.into_iter().collect());
+        Ok(())
+    }
+
+    /// What a node's own result is called, before its activation and quantization.
+    fn result(&mut self, node: &Node) -> String {
+        let y = self.model.value(node.outputs[0]);
+        let plain = node.op.activation().unwrap_or_default() == Activation::Identity;
+        match (plain, &y.quant) {
+            (true, None) => y.name.clone(),
+            (true, Some(_)) => self.fresh(format!("{}.float", y.name)),
+            (false, _) => self.fresh(format!("{}.linear", y.name)),
+        }
+    }
+
+    /// Activation and quantization of a node's own result.
+    fn finish(&mut self, node: &Node, result: &str) -> Result<()> {
+        let y = self.model.value(node.outputs[0]);
+        let activation = node.op.activation().unwrap_or_default();
+        let mut real = result.to_owned();
+        if activation != Activation::Identity {
+            real = if y.quant.is_some() { self.fresh(format!("{}.float", y.name)) } else { y.name.clone() };
+            let element = if y.quant.is_some() { Element::F32 } else { y.element };
+            self.activation(activation, element, result, &real)?;
+        }
+        if y.quant.is_some() { self.quantize(node, &real) } else { Ok(()) }
+    }
+
+    fn activation(&mut self, activation: Activation, element: Element, x: &str, y: &str) -> Result<()> {
+        match activation {
+            Activation::Identity => self.push("Identity", y, &[x], y, Vec::new()),
+            Activation::Relu => self.push("Relu", y, &[x], y, Vec::new()),
+            Activation::Clip { lo, hi } => {
+                let mut inputs = vec![x.to_owned()];
+                for (bound, name) in [(lo, "min"), (hi, "max")] {
+                    let tensor = passes::floats(element, &[], vec![bound]).filter(|_| bound.is_finite());
+                    inputs
+                        .push(tensor.map_or(String::new(), |t| self.initializer(format!("{y}.{name}"), &t)));
+                }
+                let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+                self.push("Clip", y, &inputs, y, Vec::new());
+            }
+        }
+        Ok(())
+    }
+
+    fn quantize(&mut self, node: &Node, x: &str) -> Result<()> {
+        let y = self.model.value(node.outputs[0]);
+        match &y.quant {
+            Some(Quant::Static { axis, params }) => {
+                let scale = self.scales(&y.name, *axis, params)?;
+                let zero_point = self.zero_points(&y.name, *axis, params)?;
+                let axis = axis.map(|a| int("axis", a as i64)).into_iter().collect();
+                self.push("QuantizeLinear", &y.name, &[x, &scale, &zero_point], &y.name, axis);
+            }
+            Some(Quant::Dynamic { .. }) => {
+                let outputs = dynamic_names(&y.name);
+                self.taken.extend(outputs.iter().cloned());
+                self.push("DynamicQuantizeLinear", &node.name, &[x], &y.name, Vec::new());
+                if let Some(last) = self.nodes.last_mut() {
+                    last.output.extend(outputs);
+                }
+            }
+            None => return Err(self.model.node_error(node, "its output has no quantization")),
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, node: &Node) -> Result<()> {
+        let read: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
+        let (x, y) = (read[0], self.model.value(node.outputs[0]));
+        match &node.op {
+            Op::Conv { .. } | Op::Linear { .. } => return self.product(node),
+            Op::Quantize => {
+                let x = self.real(node, x, Form::AsIs)?;
+                return self.quantize(node, &x);
+            }
+            Op::Dequantize => {
+                if !matches!(self.model.value(x).quant, Some(Quant::Static { .. })) {
+                    return Err(self
+                        .model
+                        .node_error(node, "ONNX has no such op of a dynamically quantized value"));
+                }
+                return self.dequantize(x, Form::AsIs, &y.name);
+            }
+            _ => {}
+        }
+        let mut inputs = Vec::with_capacity(2);
+        for id in &read {
+            inputs.push(self.real(node, *id, Form::AsIs)?);
+        }
+        let (op, attributes) = match &node.op {
+            Op::Pool { kind, window } => {
+                let mut attributes = geometry(window);
+                if let PoolKind::Average { include_pad } = kind {
+                    attributes.push(int("count_include_pad", i64::from(*include_pad)));
+                    if window.dilation != [1, 1] {
+                        self.opset = 19; // the first whose AveragePool has dilations
+                    }
+                }
+                (node.op.name(), attributes)
+            }
+            Op::Reshape { target } => {
+                let target = Tensor::new([target.len()], Data::I64(target.clone()))?;
+                inputs.push(self.initializer(format!("{}.shape", y.name), &target));
+                ("Reshape", Vec::new())
+            }
+            Op::Flatten { axis } => ("Flatten", vec![int("axis", *axis as i64)]),
+            Op::Cast => ("Cast", vec![int("to", i64::from(tensor::data_type_of(y.element)))]),
+            Op::Activation(activation) => {
+                let quantized = y.quant.is_some();
+                let name = if quantized { self.fresh(format!("{}.float", y.name)) } else { y.name.clone() };
+                let element = if quantized { Element::F32 } else { y.element };
+                self.activation(*activation, element, &inputs[0], &name)?;
+                return if quantized { self.quantize(node, &name) } else { Ok(()) };
+            }
+            other => (other.name(), Vec::new()),
+        };
+        let result = self.result(node);
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        self.push(op, &node.name, &inputs, &result, attributes);
+        self.finish(node, &result)
+    }
+
+    /// Conv and Linear.
+    fn product(&mut self, node: &Node) -> Result<()> {
+        let (Some(x), Some(weight)) = (node.inputs[0], node.inputs[1]) else { return Ok(()) };
+        let bias = node.inputs.get(2).copied().flatten();
+        if let Some(Quant::Dynamic { .. }) = self.model.value(x).quant {
+            return self.dynamic_product(node, x, weight, bias);
+        }
+        let real_x = self.real(node, x, Form::AsIs)?;
+        let mut attributes = Vec::new();
+        // Gemm takes matrices only, MatMul any rank but the weight as [k, n] and no bias.
+        let (op, form) = match &node.op {
+            Op::Conv { window, groups, .. } => {
+                attributes = geometry(window);
+                attributes.push(int("group", *groups as i64));
+                ("Conv", Form::AsIs)
+            }
+            _ if self.model.value(x).shape.len() == 2 => {
+                attributes.push(int("transB", 1));
+                ("Gemm", Form::AsIs)
+            }
+            _ => ("MatMul", Form::Transposed),
+        };
+        let real_weight = self.real(node, weight, form)?;
+        let bias = match bias {
+            Some(bias) => Some(self.bias(node, x, weight, bias)?),
+            None => None,
+        };
+        let result = self.result(node);
+        match bias {
+            Some(bias) if op == "MatMul" => {
+                let product = self.fresh(format!("{result}.product"));
+                self.push(op, &node.name, &[&real_x, &real_weight], &product, attributes);
+                self.push("Add", "", &[&product, &bias], &result, Vec::new());
+            }
+            Some(bias) => self.push(op, &node.name, &[&real_x, &real_weight, &bias], &result, attributes),
+            None => self.push(op, &node.name, &[&real_x, &real_weight], &result, attributes),
+        }
+        self.finish(node, &result)
+    }
+
+    /// A bias in the type of the reals; where both operands are quantized, as int32 of scale `sa * sw`, which is what
+    /// ONNX Runtime's integer kernels take.
+    fn bias(&mut self, node: &Node, x: ValueId, weight: ValueId, bias: ValueId) -> Result<String> {
+        let (x, weight, value) = (self.model.value(x), self.model.value(weight), self.model.value(bias));
+        let Some(constant) = &value.constant else {
+            return Err(self.model.node_error(node, "its bias is no constant"));
+        };
+        let element = if x.element == Element::F16 { Element::F16 } else { Element::F32 };
+        let as_float = Form::As(constant.shape().to_vec(), element);
+        let (Some(Quant::Static { params: a, .. }), Some(Quant::Static { params: w, axis })) =
+            (&x.quant, &weight.quant)
+        else {
+            return self.stored(bias, as_float);
+        };
+        let scales: Vec<f32> = w.iter().map(|w| w.scale * a[0].scale).collect();
+        let quantized: Option<Vec<i32>> = constant
+            .to_f32()
+            .iter()
+            .zip(scales.iter().cycle())
+            .map(|(&b, &s)| {
+                let q = (f64::from(b) / f64::from(s)).round_ties_even();
+                (q.abs() < f64::from(i32::MAX)).then_some(q as i32)
+            })
+            .collect();
+        let Some(quantized) = quantized.filter(|_| scales.iter().all(|s| s.is_normal())) else {
+            return self.stored(bias, as_float);
+        };
+        // Two nodes may share a bias but not its scale. What stands for the reals has the bias's name.
+        let key = (bias, Form::AsIs);
+        let real = match self.written.insert(key, value.name.clone()) {
+            None => value.name.clone(),
+            Some(_) => self.fresh(format!("{}.real", value.name)),
+        };
+        let q =
+            self.initializer(format!("{real}.int32"), &Tensor::new(constant.shape(), Data::I32(quantized))?);
+        let shape: &[usize] = if axis.is_some() { &[scales.len()] } else { &[] };
+        let scale = self.initializer(format!("{real}.scale"), &Tensor::f32(shape, scales)?);
+        let axis = axis.map(|_| int("axis", 0)).into_iter().collect();
+        self.push("DequantizeLinear", &real, &[&q, &scale], &real, axis);
+        Ok(real)
+    }
+
+    /// As ONNX Runtime's `quantize_dynamic` writes it: integer product, Cast, Mul by both scales, Add.
+    fn dynamic_product(
+        &mut self,
+        node: &Node,
+        x: ValueId,
+        weight: ValueId,
+        bias: Option<ValueId>,
+    ) -> Result<()> {
+        let w = self.model.value(weight);
+        let Some(Quant::Static { axis, params }) = &w.quant else {
+            return Err(self.model.node_error(node, "its weight is not quantized"));
+        };
+        let (x, y) = (self.model.value(x).name.clone(), self.model.value(node.outputs[0]).name.clone());
+        let [x_scale, x_zero_point] = dynamic_names(&x);
+        let (op, form, attributes) = match &node.op {
+            Op::Conv { window, groups, .. } => {
+                let mut attributes = geometry(window);
+                attributes.push(int("group", *groups as i64));
+                ("ConvInteger", Form::AsIs, attributes)
+            }
+            _ => ("MatMulInteger", Form::Transposed, Vec::new()),
+        };
+        let conv = op == "ConvInteger";
+        let stored = self.stored(weight, form)?;
+        let mut inputs = vec![x, stored, x_zero_point];
+        match params.iter().map(|p| p.zero_point).collect::<HashSet<_>>().len() {
+            1 if params[0].zero_point == 0 => {}
+            1 => inputs.push(self.zero_points(&w.name, None, &params[..1])?),
+            _ => return Err(self.model.node_error(node, "its weight has several zero points")),
+        }
+        // Broadcast against [n, o, oh, ow] or [.., n].
+        let shape = match axis {
+            None => vec![],
+            Some(_) if conv => vec![1, params.len(), 1, 1],
+            Some(_) => vec![params.len()],
+        };
+        let scales: Vec<f32> = params.iter().map(|p| p.scale).collect();
+        let w_scale = self.initializer(format!("{}.scale", w.name), &Tensor::f32(shape, scales)?);
+        let result = self.result(node);
+        let names = ["sum", "sum_f32", "scale"].map(|n| format!("{result}.{n}"));
+        let [sum, cast, scale] = names.map(|n| self.fresh(n));
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        self.push(op, &node.name, &inputs, &sum, attributes);
+        let float = i64::from(tensor::data_type_of(Element::F32));
+        self.push("Cast", "", &[&sum], &cast, vec![int("to", float)]);
+        self.push("Mul", "", &[&x_scale, &w_scale], &scale, Vec::new());
+        let Some(bias) = bias else {
+            self.push("Mul", &y, &[&cast, &scale], &result, Vec::new());
+            return self.finish(node, &result);
+        };
+        let o = self.model.value(bias).shape.first().and_then(Dim::fixed).unwrap_or(0);
+        let shape = if conv { vec![1, o, 1, 1] } else { vec![o] };
+        let bias = self.stored(bias, Form::As(shape, Element::F32))?;
+        let product = self.fresh(format!("{result}.product"));
+        self.push("Mul", "", &[&cast, &scale], &product, Vec::new());
+        self.push("Add", "", &[&product, &bias], &result, Vec::new());
+        self.finish(node, &result)
+    }
+}
+
+/// The scale and zero point that DynamicQuantizeLinear makes beside a value.
+fn dynamic_names(value: &str) -> [String; 2] {
+    [format!("{value}.scale"), format!("{value}.zero_point")]
+}

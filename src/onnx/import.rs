@@ -1,0 +1,320 @@
+//! From an ONNX file to a [`Model`], node for node.
+
+use super::proto::{Attribute, DimensionValue, ModelProto, NodeProto, TensorType, ValueInfo};
+use super::{nodes, tensor};
+use crate::error::{Error, Result};
+use crate::graph::{Dim, Model, Op, Output, Quant, Value, ValueId, passes};
+use crate::quant::QuantParams;
+use crate::tensor::{Element, Tensor};
+use prost::Message;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What a name of the file stands for.
+#[derive(Clone)]
+pub(super) enum Found {
+    /// A value of the model.
+    Value(ValueId),
+    /// What DequantizeLinear makes of an int8 constant: a weight, or a value once something reads it as reals.
+    Dequantized(ValueId),
+    /// The scale that DynamicQuantizeLinear made beside this value.
+    Scale(ValueId),
+    /// Its zero point.
+    ZeroPoint(ValueId),
+    /// That scale times a weight's.
+    ScaleProduct(ValueId, Arc<Tensor>),
+    /// An integer product that waits for its scale.
+    Sum(Box<Sum>),
+}
+
+/// MatMulInteger or ConvInteger.
+#[derive(Clone)]
+pub(super) struct Sum {
+    /// The product's own node name, for the op it becomes.
+    pub name: String,
+    pub op: Op,
+    pub x: ValueId,
+    pub weight: Tensor,
+    pub weight_name: String,
+    pub zero_point: i32,
+}
+
+pub(super) struct Importer {
+    pub model: Model,
+    pub found: HashMap<String, Found>,
+    /// Names that the file uses anywhere: names made up here must be others.
+    taken: HashSet<String>,
+    /// How often each name is read.
+    uses: HashMap<String, usize>,
+}
+
+/// A node being translated, with its attributes by name.
+pub(super) struct At<'a> {
+    pub node: &'a NodeProto,
+    pub opset: i64,
+}
+
+pub(super) fn import(bytes: &[u8]) -> Result<Model> {
+    let format = |detail: String| Error::Format { what: "ONNX model".into(), detail };
+    let proto = ModelProto::decode(bytes).map_err(|e| format(e.to_string()))?;
+    let graph = proto.graph.ok_or_else(|| format("it has no graph".into()))?;
+    let main = |domain: &str| domain.is_empty() || domain == "ai.onnx";
+    let opset = proto.opset_import.iter().find(|o| main(&o.domain)).and_then(|o| o.version).unwrap_or(1);
+    if !(11..=23).contains(&opset) {
+        return Err(format(format!("operator set {opset} is not supported, 11 to 23 are")));
+    }
+    let mut model = Model::new(graph.name);
+    model.opset = opset;
+    let mut importer = Importer::new(model, &graph.node, &graph.output);
+    for initializer in &graph.initializer {
+        let tensor = tensor::read(initializer, &initializer.name)?;
+        let id = importer.model.add_constant(&initializer.name, tensor)?;
+        importer.found.insert(initializer.name.clone(), Found::Value(id));
+    }
+    for input in &graph.input {
+        // Older files list initializers among the inputs.
+        if !importer.found.contains_key(&input.name) {
+            let (element, shape) = describe(input)?;
+            let id = importer.model.add_input(&input.name, element, shape)?;
+            importer.found.insert(input.name.clone(), Found::Value(id));
+        }
+    }
+    for node in &graph.node {
+        let at = At { node, opset };
+        if !main(&node.domain) {
+            return Err(at.fail(format!("operators of domain `{}` are not supported", node.domain)));
+        }
+        nodes::translate(&mut importer, &at)?;
+    }
+    let mut outputs = Vec::with_capacity(graph.output.len());
+    for output in &graph.output {
+        let found = importer.found.get(&output.name).cloned();
+        let missing = || Error::Model(format!("output `{}` is made by no node", output.name));
+        outputs.push(match found.ok_or_else(missing)? {
+            Found::Value(id) => id,
+            Found::Dequantized(id) => importer.dequantize(&output.name, id)?,
+            _ => {
+                return Err(Error::Model(format!("output `{}` is part of a quantized product", output.name)));
+            }
+        });
+    }
+    importer.model.set_outputs(&outputs)?;
+    Ok(importer.model)
+}
+
+/// The element and shape of an input.
+fn describe(input: &ValueInfo) -> Result<(Element, Vec<Dim>)> {
+    let fail = |detail: String| Error::Model(format!("input `{}` {detail}", input.name));
+    let r#type = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    let TensorType { elem_type, shape } = r#type.ok_or_else(|| fail("is not a tensor".into()))?;
+    let element = tensor::element(*elem_type)
+        .ok_or_else(|| fail(format!("has the unsupported data type {elem_type}")))?;
+    let shape = shape.as_ref().ok_or_else(|| fail("has no shape".into()))?;
+    let dim = |(i, d): (usize, &super::proto::Dimension)| match &d.value {
+        Some(DimensionValue::Value(n)) => {
+            usize::try_from(*n).map(Dim::Fixed).map_err(|_| fail(format!("has the dimension {n}")))
+        }
+        Some(DimensionValue::Param(name)) if !name.is_empty() => Ok(Dim::Symbol(name.clone())),
+        _ => Ok(Dim::Symbol(format!("{}.{i}", input.name))),
+    };
+    Ok((element, shape.dim.iter().enumerate().map(dim).collect::<Result<_>>()?))
+}
+
+impl At<'_> {
+    /// The node's name, or its first output's.
+    pub fn name(&self) -> &str {
+        match (&self.node.name, self.node.output.first()) {
+            (name, Some(output)) if name.is_empty() => output,
+            (name, _) => name,
+        }
+    }
+
+    /// [`Error::Node`] about this node.
+    pub fn fail(&self, detail: impl Into<String>) -> Error {
+        Error::Node {
+            node: self.name().into(),
+            op: self.node.op_type.clone(),
+            opset: self.opset,
+            detail: detail.into(),
+        }
+    }
+
+    /// The name of the first output.
+    pub fn output(&self) -> Result<&str> {
+        let first = self.node.output.first().filter(|o| !o.is_empty());
+        first.map(String::as_str).ok_or_else(|| self.fail("it has no output"))
+    }
+
+    /// The name of an input, `None` where it is left out.
+    pub fn input(&self, i: usize) -> Option<&str> {
+        self.node.input.get(i).map(String::as_str).filter(|n| !n.is_empty())
+    }
+
+    /// Refuses attributes other than these: what they mean would be lost.
+    pub fn only(&self, known: &[&str]) -> Result<()> {
+        match self.node.attribute.iter().find(|a| !known.contains(&a.name.as_str())) {
+            Some(a) => Err(self.fail(format!("attribute `{}` is not supported", a.name))),
+            None => Ok(()),
+        }
+    }
+
+    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+        self.node.attribute.iter().find(|a| a.name == name)
+    }
+
+    pub fn int(&self, name: &str, default: i64) -> i64 {
+        self.attribute(name).map_or(default, |a| a.i.unwrap_or_default())
+    }
+
+    pub fn float(&self, name: &str, default: f32) -> f32 {
+        self.attribute(name).map_or(default, |a| a.f.unwrap_or_default())
+    }
+
+    pub fn ints(&self, name: &str) -> Option<&[i64]> {
+        self.attribute(name).map(|a| a.ints.as_slice())
+    }
+
+    pub fn string(&self, name: &str) -> Result<&str> {
+        let bytes = self.attribute(name).and_then(|a| a.s.as_deref()).unwrap_or_default();
+        std::str::from_utf8(bytes).map_err(|_| self.fail(format!("attribute `{name}` is not UTF-8")))
+    }
+}
+
+impl Importer {
+    fn new(model: Model, nodes: &[NodeProto], outputs: &[ValueInfo]) -> Self {
+        let mut uses = HashMap::new();
+        let read = nodes.iter().flat_map(|n| &n.input).chain(outputs.iter().map(|o| &o.name));
+        read.for_each(|name| *uses.entry(name.clone()).or_default() += 1);
+        let made = nodes.iter().flat_map(|n| &n.output);
+        let taken = uses.keys().chain(made).cloned().collect();
+        Self { model, found: HashMap::new(), taken, uses }
+    }
+
+    /// What input `i` stands for, `None` where it is left out.
+    pub fn find(&self, at: &At, i: usize) -> Result<Option<Found>> {
+        let Some(name) = at.input(i) else { return Ok(None) };
+        let missing = || {
+            at.fail(format!("reads `{name}`, which nothing before it makes (a cycle or a dangling name?)"))
+        };
+        self.found.get(name).cloned().map(Some).ok_or_else(missing)
+    }
+
+    /// Input `i` as a value, `None` where it is left out.
+    pub fn optional(&mut self, at: &At, i: usize) -> Result<Option<ValueId>> {
+        Ok(match self.find(at, i)? {
+            None => None,
+            Some(Found::Value(id)) => Some(id),
+            Some(Found::Dequantized(q)) => Some(self.dequantize(at.input(i).unwrap_or_default(), q)?),
+            Some(_) => {
+                return Err(at.fail("reads a part of a quantized product in a way that is not supported"));
+            }
+        })
+    }
+
+    /// Input `i` as a value.
+    pub fn value(&mut self, at: &At, i: usize) -> Result<ValueId> {
+        self.optional(at, i)?.ok_or_else(|| at.fail(format!("input {i} is missing")))
+    }
+
+    /// Input `i` as a weight: a constant, still quantized where it is.
+    pub fn weight(&mut self, at: &At, i: usize) -> Result<Option<ValueId>> {
+        Ok(match self.find(at, i)? {
+            Some(Found::Dequantized(q)) => Some(q),
+            Some(Found::Value(id)) if self.model.constant(id).is_some() => Some(id),
+            _ => None,
+        })
+    }
+
+    /// The elements of input `i`, a constant; `None` where it is left out.
+    pub fn constant(&self, at: &At, i: usize) -> Result<Option<Arc<Tensor>>> {
+        match self.find(at, i)? {
+            None => Ok(None),
+            Some(Found::Value(id)) if self.model.constant(id).is_some() => {
+                Ok(self.model.value(id).constant.clone())
+            }
+            Some(_) => {
+                Err(at.fail(format!("input `{}` must be a constant", at.input(i).unwrap_or_default())))
+            }
+        }
+    }
+
+    /// A name that neither the file nor the model has.
+    pub fn free_name(&self, base: &str) -> String {
+        let taken = |name: &String| self.taken.contains(name) || self.model.value_by_name(name).is_some();
+        let mut names = std::iter::once(base.to_owned()).chain((1usize..).map(|i| format!("{base}.{i}")));
+        names.find(|name| !taken(name)).unwrap_or_default()
+    }
+
+    /// Adds a node that makes the value `name`, a constant where it can be.
+    pub fn emit(&mut self, at: &At, op: Op, inputs: &[ValueId], name: &str) -> Result<ValueId> {
+        let (element, quant) = self.model.usual_output(&op, inputs);
+        self.emit_as(at, op, inputs, Output { name: name.into(), element, quant })
+    }
+
+    /// [`Importer::emit`] with a described output.
+    pub fn emit_as(&mut self, at: &At, op: Op, inputs: &[ValueId], output: Output) -> Result<ValueId> {
+        let id = self.model.add_node_as(at.name(), op.clone(), inputs, output)?;
+        if let [x] = inputs {
+            let value = self.model.value(id);
+            let constant = self.model.constant(*x).and_then(|x| passes::fold(&op, x, &value.shape));
+            if let Some(tensor) = constant {
+                self.model.values[id.0].constant = Some(tensor.into());
+                self.model.nodes.pop();
+            }
+        }
+        Ok(id)
+    }
+
+    /// Says what the first output's name stands for.
+    pub fn define(&mut self, at: &At, found: Found) -> Result<()> {
+        self.define_as(at, at.output()?, found)
+    }
+
+    pub fn define_as(&mut self, at: &At, name: &str, found: Found) -> Result<()> {
+        match self.found.insert(name.into(), found) {
+            None => Ok(()),
+            Some(_) => Err(at.fail(format!("makes `{name}` a second time"))),
+        }
+    }
+
+    /// A constant made from another: in its place where nothing else reads it, so that it keeps its name.
+    pub fn derive(
+        &mut self,
+        old: ValueId,
+        suffix: &str,
+        tensor: Tensor,
+        quant: Option<Quant>,
+    ) -> Result<ValueId> {
+        let name = self.model.value(old).name.clone();
+        let shape: Vec<Dim> = tensor.shape().iter().map(|&n| Dim::Fixed(n)).collect();
+        if self.uses.get(&name).copied().unwrap_or(0) <= 1 {
+            let value = Value {
+                constant: Some(tensor.clone().into()),
+                quant,
+                ..Value::new(name, tensor.element(), shape)
+            };
+            self.model.values[old.0] = value;
+            return Ok(old);
+        }
+        let name = self.free_name(&format!("{name}.{suffix}"));
+        self.model.add_constant_as(name, tensor, quant)
+    }
+
+    /// Counts the readers of `alias` as readers of the constant it stands for.
+    pub fn share(&mut self, constant: &str, alias: &str) {
+        let more = self.uses.get(alias).copied().unwrap_or(0).saturating_sub(1);
+        *self.uses.entry(constant.into()).or_default() += more;
+    }
+
+    /// The reals of an int8 constant, as the value `name`.
+    fn dequantize(&mut self, name: &str, q: ValueId) -> Result<ValueId> {
+        let id = self.model.add_node(name, Op::Dequantize, &[q])?;
+        self.found.insert(name.into(), Found::Value(id));
+        Ok(id)
+    }
+}
+
+/// Parameters in the signed domain, over the whole range: a file does not say more.
+pub(super) fn params(at: &At, scale: f32, zero_point: i32) -> Result<QuantParams> {
+    QuantParams::new(scale, zero_point, -128, 127).map_err(|e| at.fail(e.to_string()))
+}

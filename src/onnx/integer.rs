@@ -1,0 +1,241 @@
+//! The operators of quantized files: QDQ for static models, integer products for dynamic ones, and Cast.
+
+use super::import::{At, Found, Importer, Sum, params};
+use super::nodes;
+use crate::error::Result;
+use crate::graph::{Activation, Op, Output, Quant, ValueId};
+use crate::quant::{QuantParams, Scheme};
+use crate::tensor::{Data, Element, Tensor};
+use std::sync::Arc;
+
+pub(super) fn translate(im: &mut Importer, at: &At) -> Result<()> {
+    let found = match at.node.op_type.as_str() {
+        "Cast" => cast(im, at)?,
+        "Mul" => multiply(im, at)?,
+        "QuantizeLinear" => quantize(im, at)?,
+        "DequantizeLinear" => dequantize(im, at)?,
+        "DynamicQuantizeLinear" => return dynamic_quantize(im, at),
+        _ => integer_product(im, at)?,
+    };
+    im.define(at, found)
+}
+
+fn cast(im: &mut Importer, at: &At) -> Result<Found> {
+    at.only(&["to", "saturate", "round_mode"])?;
+    let to = nodes::casts_to(at)?;
+    if let (Some(sum @ Found::Sum(_)), Element::F32) = (im.find(at, 0)?, to) {
+        return Ok(sum);
+    }
+    let x = im.value(at, 0)?;
+    let from = im.model.value(x).element;
+    let op = match (from, to) {
+        (Element::F32, Element::F16) | (Element::F16, Element::F32) => Op::Cast,
+        _ if from == to => Op::Activation(Activation::Identity),
+        _ => return Err(at.fail(format!("from {from:?} to {to:?} is not supported"))),
+    };
+    Ok(Found::Value(im.emit(at, op, &[x], at.output()?)?))
+}
+
+/// The parameters in inputs 1 and 2 of a QuantizeLinear or DequantizeLinear, in the signed domain.
+fn parameters(im: &Importer, at: &At, unsigned_by_default: bool) -> Result<Vec<QuantParams>> {
+    if at.int("block_size", 0) != 0 || at.int("precision", 0) != 0 {
+        return Err(at.fail("blocked quantization and a precision are not supported"));
+    }
+    let scale = im.constant(at, 1)?.ok_or_else(|| at.fail("its scale is missing"))?;
+    if scale.shape().len() > 1 || !matches!(scale.element(), Element::F32 | Element::F16) {
+        return Err(at.fail(format!("its scale is {:?} of {:?}", scale.shape(), scale.element())));
+    }
+    let zero_point = im.constant(at, 2)?;
+    let zero_points: Vec<i32> = match zero_point.as_deref().map(Tensor::data) {
+        None => vec![if unsigned_by_default { -128 } else { 0 }; scale.len()],
+        Some(Data::I8(z)) => z.iter().map(|&z| z.into()).collect(),
+        Some(Data::U8(z)) => z.iter().map(|&z| i32::from(z) - 128).collect(),
+        Some(Data::I32(z)) if z.iter().all(|&z| z == 0) => vec![0; z.len()],
+        Some(other) => return Err(at.fail(format!("{} zero points of an unsupported type", other.len()))),
+    };
+    if zero_points.len() != scale.len() || scale.is_empty() {
+        return Err(at.fail(format!("{} scales but {} zero points", scale.len(), zero_points.len())));
+    }
+    scale.to_f32().into_iter().zip(zero_points).map(|(s, z)| params(at, s, z)).collect()
+}
+
+fn per_tensor(params: Vec<QuantParams>) -> Quant {
+    Quant::Static { axis: None, params }
+}
+
+fn quantize(im: &mut Importer, at: &At) -> Result<Found> {
+    at.only(&["axis", "saturate", "output_dtype", "block_size", "precision"])?;
+    let unsigned = match at.int("output_dtype", 0) {
+        3 => false,
+        0 | 2 => true,
+        other => return Err(at.fail(format!("output data type {other} is not supported"))),
+    };
+    let x = im.value(at, 0)?;
+    let params = parameters(im, at, unsigned)?;
+    if params.len() != 1 {
+        return Err(at.fail(format!("{} scales: an activation is quantized with one", params.len())));
+    }
+    let output = Output { name: at.output()?.into(), element: Element::I8, quant: Some(per_tensor(params)) };
+    Ok(Found::Value(im.emit_as(at, Op::Quantize, &[x], output)?))
+}
+
+fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
+    at.only(&["axis", "block_size", "output_dtype", "precision"])?;
+    let x = im.value(at, 0)?;
+    let value = im.model.value(x);
+    let params = parameters(im, at, value.element == Element::U8)?;
+    let rank = value.shape.len() as i64;
+    let axis = at.int("axis", 1);
+    let axis = if axis < 0 { axis.checked_add(rank) } else { Some(axis) };
+    let axis = axis.and_then(|a| usize::try_from(a).ok()).filter(|&a| (a as i64) < rank);
+    let quant = match (params.len(), axis) {
+        (1, _) => per_tensor(params),
+        (n, Some(a)) if value.shape[a].fixed() == Some(n) => Quant::Static { axis: Some(a), params },
+        (n, _) => return Err(at.fail(format!("{n} scales along axis {axis:?} of shape {:?}", value.shape))),
+    };
+    let signed = match value.constant.as_deref().map(|t| (t.shape(), t.data())) {
+        None => {
+            match &value.quant {
+                Some(known) if *known == quant => {}
+                None if value.element == Element::I8 => im.model.values[x.0].quant = Some(quant),
+                other => {
+                    return Err(
+                        at.fail(format!("`{}` was quantized as {other:?}, not as {quant:?}", value.name))
+                    );
+                }
+            }
+            return Ok(Found::Value(im.emit(at, Op::Dequantize, &[x], at.output()?)?));
+        }
+        Some((shape, Data::I32(q))) => {
+            let Quant::Static { params, .. } = &quant else { return Err(at.fail("no parameters")) };
+            if params.len() != 1 && shape.len() != 1 {
+                return Err(at.fail(format!("int32 of shape {shape:?} along an axis is not supported")));
+            }
+            let reals = q.iter().zip(params.iter().cycle()).map(|(&q, p)| q as f32 * p.scale);
+            let tensor = Tensor::f32(shape, reals.collect::<Vec<f32>>())?;
+            return Ok(Found::Value(im.model.add_constant(at.output()?, tensor)?));
+        }
+        Some((_, Data::I8(_))) => value.constant.clone(),
+        Some((shape, Data::U8(q))) => {
+            let shifted = q.iter().map(|&q| (q ^ 0x80) as i8).collect();
+            Some(Arc::new(Tensor::new(shape, Data::I8(shifted))?))
+        }
+        Some(_) => return Err(at.fail(format!("of {:?} is not supported", value.element))),
+    };
+    match &value.quant {
+        None => {
+            let value = &mut im.model.values[x.0];
+            (value.element, value.constant, value.quant) = (Element::I8, signed, Some(quant));
+        }
+        Some(known) if *known == quant => {}
+        Some(known) => {
+            return Err(
+                at.fail(format!("`{}` is dequantized twice, as {known:?} and as {quant:?}", value.name))
+            );
+        }
+    }
+    im.share(at.input(0).unwrap_or_default(), at.output()?);
+    Ok(Found::Dequantized(x))
+}
+
+fn dynamic_quantize(im: &mut Importer, at: &At) -> Result<()> {
+    at.only(&[])?;
+    let [y, scale, zero_point] = at.node.output.as_slice() else {
+        return Err(at.fail(format!("{} outputs, expected 3", at.node.output.len())));
+    };
+    let x = im.value(at, 0)?;
+    let quant = Quant::Dynamic { scheme: Scheme::onnx_dynamic(), per_row: false };
+    let output = Output { name: y.clone(), element: Element::I8, quant: Some(quant) };
+    let id = im.emit_as(at, Op::Quantize, &[x], output)?;
+    im.define_as(at, y, Found::Value(id))?;
+    im.define_as(at, scale, Found::Scale(id))?;
+    im.define_as(at, zero_point, Found::ZeroPoint(id))
+}
+
+/// MatMulInteger and ConvInteger of a dynamically quantized value by a constant.
+fn integer_product(im: &mut Importer, at: &At) -> Result<Found> {
+    at.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
+    let x = im.value(at, 0)?;
+    if !matches!(im.find(at, 2)?, Some(Found::ZeroPoint(q)) if q == x) {
+        return Err(at.fail("its first operand and zero point must come from one DynamicQuantizeLinear"));
+    }
+    let weight = im.constant(at, 1)?.ok_or_else(|| at.fail("its weight is missing"))?;
+    let unsigned = weight.element() == Element::U8;
+    let weight = match weight.data() {
+        Data::I8(_) => weight.as_ref().clone(),
+        Data::U8(q) => Tensor::new(weight.shape(), Data::I8(q.iter().map(|&q| (q ^ 0x80) as i8).collect()))?,
+        _ => return Err(at.fail(format!("its weight is of {:?}", weight.element()))),
+    };
+    let zero_point = match im.constant(at, 3)? {
+        None if unsigned => -128,
+        None => 0,
+        Some(z) => match z.data() {
+            Data::I8(z) if z.len() == 1 => z[0].into(),
+            Data::U8(z) if z.len() == 1 => i32::from(z[0]) - 128,
+            _ => return Err(at.fail("its weight must have one zero point")),
+        },
+    };
+    let activation = Activation::Identity;
+    let op = match (at.node.op_type.as_str(), weight.shape()) {
+        ("MatMulInteger", [_, _]) => Op::Linear { activation },
+        ("ConvInteger", &[_, _, kh, kw]) => {
+            let window = nodes::window(im, at, x, [kh, kw])?;
+            Op::Conv { window, groups: nodes::groups(at)?, activation }
+        }
+        (_, shape) => return Err(at.fail(format!("a weight of shape {shape:?} is not supported"))),
+    };
+    let weight_name = at.input(1).unwrap_or_default().into();
+    Ok(Found::Sum(Box::new(Sum { name: at.name().into(), op, x, weight, weight_name, zero_point })))
+}
+
+fn multiply(im: &mut Importer, at: &At) -> Result<Found> {
+    at.only(&[])?;
+    let unsupported = || at.fail("only the scaling of integer products is supported");
+    let (a, b) = match (im.find(at, 0)?, im.find(at, 1)?) {
+        // The constant, or the scale, comes second.
+        (Some(a @ Found::Value(_)), Some(b)) => (b, a),
+        (Some(a @ Found::ScaleProduct(..)), Some(b)) => (b, a),
+        (Some(a), Some(b)) => (a, b),
+        _ => return Err(unsupported()),
+    };
+    match (a, b) {
+        (Found::Scale(x), Found::Value(scale)) => {
+            let scale = im.model.value(scale).constant.clone().filter(|t| t.element() == Element::F32);
+            Ok(Found::ScaleProduct(x, scale.ok_or_else(unsupported)?))
+        }
+        (Found::Sum(sum), Found::ScaleProduct(x, scale)) if sum.x == x => {
+            Ok(Found::Value(scaled_product(im, at, *sum, &scale)?))
+        }
+        _ => Err(unsupported()),
+    }
+}
+
+/// The integer product and its scale as one Conv or Linear.
+fn scaled_product(im: &mut Importer, at: &At, sum: Sum, scale: &Tensor) -> Result<ValueId> {
+    // Where the output channels are, from the end: Conv [.., o, 1, 1], Linear [.., n].
+    let (inner, channels) = match sum.op {
+        Op::Conv { .. } => (2, sum.weight.shape()[0]),
+        _ => (0, sum.weight.shape()[1]),
+    };
+    let mut expected = vec![channels];
+    expected.resize(inner + 1, 1);
+    let shape = scale.shape();
+    let significant: Vec<usize> = shape.iter().copied().skip_while(|&d| d == 1).collect();
+    let axis = match scale.len() {
+        1 => None,
+        _ if significant == expected => Some(0),
+        _ => return Err(at.fail(format!("a scale of shape {shape:?} for {channels} outputs"))),
+    };
+    let params = scale.to_f32().into_iter().map(|s| params(at, s, sum.zero_point)).collect::<Result<_>>()?;
+    let weight = match sum.op {
+        Op::Linear { .. } => super::tensor::transpose(&sum.weight)?,
+        _ => sum.weight,
+    };
+    let quant = Quant::Static { axis, params };
+    let weight = match im.found.get(&sum.weight_name) {
+        Some(Found::Value(old)) => im.derive(*old, "quantized", weight, Some(quant))?,
+        _ => im.model.add_constant_as(im.free_name(&sum.weight_name), weight, Some(quant))?,
+    };
+    let output = Output { name: at.output()?.into(), ..Output::default() };
+    im.model.add_node_as(sum.name, sum.op, &[sum.x, weight], output)
+}

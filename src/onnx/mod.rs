@@ -1,0 +1,79 @@
+//! Reading and writing ONNX files.
+//!
+//! [`Model::from_onnx_file`] reads operator sets 11 to 23 of Conv, Relu, Clip, MaxPool, AveragePool, GlobalAveragePool,
+//! Flatten, Reshape, Gemm, MatMul, Add, BatchNormalization, Identity, Dropout, Constant and Cast (between floats), and the
+//! quantized forms that [`Model::to_onnx_bytes`] writes. Anything else is an error that names the node.
+//!
+//! [`Model::to_onnx_bytes`] writes
+//!
+//! - f32 and f16 models as they are;
+//! - static int8 as QDQ: int8 weights with DequantizeLinear per channel, int32 biases of scale `sa * sw` (f32 where that
+//!   would overflow), int8 activations with zero points, so that ONNX Runtime runs the integer kernels;
+//! - dynamic int8 as DynamicQuantizeLinear, MatMulInteger or ConvInteger, Cast, Mul and Add, as ONNX Runtime's
+//!   `quantize_dynamic` does. ONNX has one rule for the range, per tensor and u8, so a scheme of ours that is per row
+//!   or symmetric is not kept.
+//!
+//! # Why prost
+//!
+//! It reads and writes; its derive macro needs neither `protoc` nor a build script, so the two dozen messages' fields in
+//! use are declared by hand in one file; unknown fields are skipped; it limits recursion, so that a hostile file cannot
+//! exhaust the stack; and it is maintained.
+//!
+//! # Hostile files
+//!
+//! Nothing is allocated by what a file says about a size, only by what it holds; arithmetic on sizes is checked; a graph
+//! whose nodes are out of order, cyclic or dangling is refused at the node that reads what is not there.
+
+mod export;
+mod import;
+mod integer;
+mod nodes;
+mod proto;
+mod tensor;
+
+use crate::error::{Error, Result};
+use crate::graph::Model;
+use std::path::Path;
+
+/// # ONNX
+impl Model {
+    /// Reads an ONNX file and simplifies it (see [`Model::simplify`]).
+    ///
+    /// # Errors
+    /// [`Error::Io`], and as [`Model::from_onnx_bytes`].
+    pub fn from_onnx_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| io(path, source))?;
+        Self::from_onnx_bytes(&bytes)
+    }
+
+    /// Reads the bytes of an ONNX file and simplifies the model (see [`Model::simplify`]).
+    ///
+    /// # Errors
+    /// [`Error::Format`] where it is not ONNX or a tensor is malformed, [`Error::Node`] where a node is malformed or not
+    /// supported, [`Error::Model`] where the graph is malformed as a whole.
+    pub fn from_onnx_bytes(bytes: &[u8]) -> Result<Self> {
+        import::import(bytes)?.simplify()
+    }
+
+    /// The bytes of an ONNX file: see [`crate::onnx`].
+    ///
+    /// # Errors
+    /// As [`Model::validate`], and [`Error::Node`] where ONNX has no way to write a node's quantization.
+    pub fn to_onnx_bytes(&self) -> Result<Vec<u8>> {
+        export::export(self)
+    }
+
+    /// Writes an ONNX file: see [`crate::onnx`].
+    ///
+    /// # Errors
+    /// As [`Model::to_onnx_bytes`], and [`Error::Io`].
+    pub fn save_onnx(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        std::fs::write(path, self.to_onnx_bytes()?).map_err(|source| io(path, source))
+    }
+}
+
+fn io(path: &Path, source: std::io::Error) -> Error {
+    Error::Io { path: path.display().to_string(), source }
+}

@@ -1,0 +1,10 @@
+//! From a model to a smaller one that computes nearly the same. Pure functions; never names wgpu.
+
+mod half_precision;
+mod int8;
+mod rewrite;
+mod weights;
+
+pub use half_precision::{Half, half};
+pub use int8::{DynamicOptions, StaticOptions, dynamic_int8, observed_values, static_int8};
+pub use weights::quantize_weight;

@@ -1,0 +1,55 @@
+//! Quantization of constants.
+
+use crate::error::{Error, Result};
+use crate::graph::Quant;
+use crate::quant::{QuantParams, Range, Scheme};
+use crate::tensor::{Data, Tensor};
+
+/// Quantizes a float tensor `[o, ..]` to int8: with parameters for each index of axis 0 where `per_channel`, else with
+/// one for all. The range is the smallest and the largest element's.
+///
+/// `q = clamp(round(x * (1 / scale)) + zero_point)`, ties to even: PyTorch's `quantize_per_channel`. A channel of zeros
+/// gets the scheme's smallest scale.
+///
+/// # Errors
+/// [`Error::Argument`] naming `name` where an element is NaN or infinite, or the tensor has no axis 0.
+pub fn quantize_weight(
+    name: &str,
+    tensor: &Tensor,
+    scheme: &Scheme,
+    per_channel: bool,
+) -> Result<(Tensor, Quant)> {
+    let fail =
+        |detail: String| Error::Argument { op: "quantize weight", detail: format!("`{name}`: {detail}") };
+    let x = tensor.to_f32();
+    if let Some(i) = x.iter().position(|x| !x.is_finite()) {
+        return Err(fail(format!("element {i} is {}", x[i])));
+    }
+    let channels = match tensor.shape().first() {
+        Some(&n) if per_channel => n,
+        None if per_channel => return Err(fail("a scalar has no channels".into())),
+        _ => 1,
+    };
+    let columns = x.len().checked_div(channels).unwrap_or(0);
+    let mut q = Vec::with_capacity(x.len());
+    let mut params = Vec::with_capacity(if columns > 0 { channels } else { 0 });
+    if columns == 0 {
+        return Err(fail(format!("shape {:?} is empty", tensor.shape())));
+    }
+    for row in x.chunks_exact(columns) {
+        let range = row
+            .iter()
+            .fold(Range { min: 0.0, max: 0.0 }, |r, &x| Range { min: r.min.min(x), max: r.max.max(x) });
+        let p = scheme.params(range).map_err(|e| fail(e.to_string()))?;
+        q.extend(row.iter().map(|&x| quantize(x, &p, scheme)));
+        params.push(p);
+    }
+    let quant = Quant::Static { axis: per_channel.then_some(0), params };
+    Ok((Tensor::new(tensor.shape(), Data::I8(q))?, quant))
+}
+
+fn quantize(x: f32, params: &QuantParams, scheme: &Scheme) -> i8 {
+    let q = (x * params.inv_scale).round_ties_even() as i32;
+    // Within i8, since the scheme's limits are.
+    q.saturating_add(params.zero_point).clamp(scheme.qmin, scheme.qmax) as i8
+}
