@@ -6,13 +6,16 @@ pub mod error;
 pub mod gpu;
 pub mod graph;
 mod kernel;
-pub mod ops;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+pub mod ops;
 pub mod optimize;
+pub mod plan;
 pub mod quant;
 pub mod reference;
+mod session;
 pub mod tensor;
 
 pub use error::{Error, Result};
 pub use gpu::Gpu;
+pub use session::Session;
