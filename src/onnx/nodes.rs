@@ -315,14 +315,12 @@ fn batch_normalization(im: &mut Importer, at: &At) -> Result<ValueId> {
     if channels == 0 || constants.iter().any(|c| c.len() != channels) {
         return Err(at.fail(format!("its constants have {:?} channels", constants.iter().map(Vec::len))));
     }
+    let [gamma, beta, mean, variance] =
+        [0, 1, 2, 3].map(|i: usize| constants[i].iter().map(|&x| f64::from(x)));
     let epsilon = f64::from(at.float("epsilon", 1e-5));
-    let (mut scale, mut shift) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
-    for c in 0..channels {
-        let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i: usize| f64::from(constants[i][c]));
-        let s = gamma / (variance + epsilon).sqrt();
-        scale.push(s as f32);
-        shift.push((beta - mean * s) as f32);
-    }
+    let scale: Vec<f64> = gamma.zip(variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
+    let shift = beta.zip(mean.zip(&scale)).map(|(b, (m, s))| (b - m * s) as f32).collect();
+    let scale = scale.iter().map(|&s| s as f32).collect();
     let element = im.model.value(x).element;
     let tensors =
         (passes::floats(element, &[channels, 1, 1, 1], scale), passes::floats(element, &[channels], shift));
