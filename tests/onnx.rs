@@ -287,6 +287,39 @@ fn padding_and_overhang() {
 }
 
 #[test]
+fn shared_weights_stay_shared_and_what_does_not_fold_stays() {
+    let one = || node("MatMul", "a", &["x", "w"], &["h"], &[]);
+    let graph = [
+        value(11, "x", &[-1, 2]),
+        value(12, "y", &[-1, 2]),
+        floats("w", &[2, 2], &[1.0, 2.0, 3.0, 4.0]),
+        floats("s", &[], &[0.5]),
+        one(),
+        node("MatMul", "b", &["h", "w"], &["g"], &[]),
+        node("QuantizeLinear", "q", &["g", "s"], &["gq"], &[]),
+        node("DequantizeLinear", "d", &["gq", "s"], &["y"], &[]),
+    ];
+    // Without a zero point the integers are unsigned, 0..=255: held with a zero point of -128.
+    let zero_point = |m: &Model| match &m.value(m.value_by_name("gq").unwrap()).quant {
+        Some(Quant::Static { params, .. }) => params[0].zero_point,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(zero_point(&import(&graph).unwrap()), -128);
+    let mut graph = graph.to_vec();
+    let zero = wire::bytes(5, [wire::int(2, 2), wire::bytes(8, "z"), wire::bytes(9, [3])].concat());
+    graph.insert(3, zero);
+    for (at, name, from, to, op) in
+        [(7, "q", "g", "gq", "QuantizeLinear"), (8, "d", "gq", "y", "DequantizeLinear")]
+    {
+        graph[at] = node(op, name, &[from, "s", "z"], &[to], &[]);
+    }
+    let m = import(&graph).unwrap();
+    assert_eq!(ops(&m), ["Linear", "Linear", "Quantize", "Dequantize"]);
+    assert_eq!(m.constants().count(), 1);
+    assert_eq!(zero_point(&m), -125);
+}
+
+#[test]
 fn outputs_keep_their_names() {
     let graph = [
         value(11, "x", &[-1, 4]),

@@ -78,10 +78,10 @@ fn spatial(
         3 => {
             let (before, after) =
                 (im.free_name(&format!("{output}.in")), im.free_name(&format!("{output}.out")));
-            let x = im.emit(at, Op::Reshape { target: vec![0, 0, 1, -1] }, &[x], &before)?;
+            let x = im.emit_reshape(&[0, 0, 1, -1], x, &before)?;
             let op = op(im, x)?;
             let y = im.emit(at, op, &with(x), &after)?;
-            im.emit(at, Op::Reshape { target: vec![0, 0, -1] }, &[y], output)
+            im.emit_reshape(&[0, 0, -1], y, output)
         }
         n => {
             Err(at.fail(format!("its input has {n} dimensions; 3 (one of space) and 4 (two) are supported")))
@@ -337,9 +337,9 @@ fn batch_normalization(im: &mut Importer, at: &At) -> Result<ValueId> {
         return spatial(im, at, x, |_, _| Ok(conv), &constants);
     }
     let (before, after) = (im.free_name(&format!("{output}.in")), im.free_name(&format!("{output}.out")));
-    let x = im.emit(at, Op::Reshape { target: vec![0, 0, 1, 1] }, &[x], &before)?;
+    let x = im.emit_reshape(&[0, 0, 1, 1], x, &before)?;
     let y = im.emit(at, conv, &[x, constants[0], constants[1]], &after)?;
-    im.emit(at, Op::Reshape { target: vec![0, 0] }, &[y], output)
+    im.emit_reshape(&[0, 0], y, output)
 }
 
 fn flatten(im: &mut Importer, at: &At) -> Result<ValueId> {
