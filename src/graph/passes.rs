@@ -61,6 +61,7 @@ impl Model {
 }
 
 /// What `op` makes of a constant, where that is worth having as a constant itself.
+#[cfg(feature = "onnx")]
 pub(crate) fn fold(op: &Op, x: &Tensor, shape: &[Dim]) -> Option<Tensor> {
     match op {
         Op::Reshape { .. } | Op::Flatten { .. } => {
