@@ -178,11 +178,11 @@ impl<'m> Lowering<'m> {
 
     /// The range of a tensor and the parameters from it, on the device: no read-back.
     fn measure(&mut self, node: &Node, x: Matrix, scheme: Scheme) -> Matrix {
-        let state = self.need(Element::F32, 1, 4);
+        let state = self.need(Element::I32, 1, 4);
         let params = self.need(Element::I32, 1, 4);
         let shape = shape_of(&x);
         self.step(&node.name, "minmax", shape, "the range of this batch", &[x, state], move |s| {
-            let d = MinMaxDescriptor { element: x.element, update: Update::Replace };
+            let d = MinMaxDescriptor { element: x.element, ..Default::default() };
             let op = MinMax::with_kernels(s.kernels, &d)?;
             op.bind(&MinMaxBindings {
                 x: s.view(&x),
