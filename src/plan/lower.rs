@@ -176,11 +176,7 @@ impl<'m> Lowering<'m> {
             move |s| {
                 let d = MinMaxDescriptor { element: x.element, update, ..Default::default() };
                 let op = MinMax::with_kernels(s.kernels, &d)?;
-                op.bind(&MinMaxBindings {
-                    x: s.view(&x),
-                    shape: [1, 1, x.rows * x.columns],
-                    state: s.view(&state),
-                })
+                op.bind(&MinMaxBindings { x: s.view(&x), outer: 1, state: s.view(&state) })
             },
         );
         Ok(())

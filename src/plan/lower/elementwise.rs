@@ -7,7 +7,7 @@ use crate::ops::{
     Add, AddBindings, AddDescriptor, Dequantize, MinMax, MinMaxBindings, MinMaxDescriptor, Pool,
     PoolBindings, PoolDescriptor, Quantize, QuantizeBindings, QuantizeDescriptor, QuantizeRows,
     QuantizeRowsBindings, QuantizeRowsDescriptor, RangeParams, RangeParamsBindings, RangeParamsDescriptor,
-    Unary, UnaryBindings, UnaryDescriptor, UnaryOp, Update,
+    Unary, UnaryBindings, UnaryDescriptor, UnaryOp,
 };
 use crate::plan::Matrix;
 use crate::quant::Scheme;
@@ -184,11 +184,7 @@ impl<'m> Lowering<'m> {
         self.step(&node.name, "minmax", shape, "the range of this batch", &[x, state], move |s| {
             let d = MinMaxDescriptor { element: x.element, ..Default::default() };
             let op = MinMax::with_kernels(s.kernels, &d)?;
-            op.bind(&MinMaxBindings {
-                x: s.view(&x),
-                shape: [1, 1, x.rows * x.columns],
-                state: s.view(&state),
-            })
+            op.bind(&MinMaxBindings { x: s.view(&x), outer: 1, state: s.view(&state) })
         });
         self.step(
             &node.name,
