@@ -7,6 +7,7 @@ pub mod graph;
 mod kernel;
 pub mod ops;
 pub mod quant;
+pub mod reference;
 pub mod tensor;
 
 pub use error::{Error, Result};

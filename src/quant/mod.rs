@@ -1,6 +1,20 @@
-//! Pure arithmetic of quantization: ranges, schemes, scale and zero point. Never names wgpu.
+//! Pure arithmetic of quantization: ranges, observers, schemes, scale and zero point. Never names wgpu.
 //!
-//! `real = scale * (q - zero_point)`: derived and tabulated in `NUMERICS`.
+//! `real = scale * (q - zero_point)`, where the zero point is one of the integers, so that real zero is exact: zero
+//! padding is the byte `zero_point`, and ReLU is `max(q, zero_point)`.
+//!
+//! # The signed domain
+//!
+//! Every integer here is in the signed 8-bit domain. An unsigned byte and its zero point are both held minus 128, which
+//! leaves `q - zero_point`, and so the real number, as it was: one set of kernels serves both. The rules that come from
+//! unsigned systems (FBGEMM, ONNX) choose their zero point in 0..=255 and are shifted afterwards, so adding 128 gives
+//! back PyTorch's and ONNX Runtime's integers exactly.
+
+mod observer;
+mod params;
+mod range;
+
+pub use observer::{Accumulator, Observer};
 
 /// The smallest and the largest value seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,3 +73,6 @@ pub struct Scheme {
     /// The smallest scale ([`Rule::Observer`] only).
     pub eps: f32,
 }
+
+#[cfg(test)]
+mod tests;
