@@ -5,10 +5,20 @@
 mod conv;
 mod gemm;
 mod gemm_i8;
+mod quantize;
+mod rows;
 mod tile;
 
-pub use crate::kernel::{Call, Kernels};
+pub use crate::kernel::{Call, Kernels, Shader};
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
+pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
+pub use rows::ElementwiseParams;
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
+
+/// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
+/// that need no GPU.
+pub fn shaders() -> Vec<Shader> {
+    [quantize::shaders()].concat()
+}
