@@ -5,6 +5,7 @@
 mod conv;
 mod gemm;
 mod gemm_i8;
+mod pool;
 mod quantize;
 mod rows;
 mod tile;
@@ -13,6 +14,7 @@ pub use crate::kernel::{Call, Kernels, Shader};
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
+pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
 pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
 pub use rows::ElementwiseParams;
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
@@ -20,5 +22,5 @@ pub use tile::{Blocking, Layout, Operand, Packed, Params};
 /// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
 /// that need no GPU.
 pub fn shaders() -> Vec<Shader> {
-    [quantize::shaders()].concat()
+    [pool::shaders(), quantize::shaders()].concat()
 }
