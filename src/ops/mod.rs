@@ -28,5 +28,6 @@ pub use tile::{Blocking, Layout, Operand, Packed, Params};
 /// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
 /// that need no GPU.
 pub fn shaders() -> Vec<Shader> {
-    [minmax::shaders(), permute::shaders(), pool::shaders(), quant_params::shaders(), quantize::shaders()].concat()
+    [minmax::shaders(), permute::shaders(), pool::shaders(), quant_params::shaders(), quantize::shaders()]
+        .concat()
 }
