@@ -10,6 +10,7 @@ mod permute;
 mod pool;
 mod quant_params;
 mod quantize;
+mod quantize_rows;
 mod rows;
 mod tile;
 
@@ -22,11 +23,20 @@ pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, Re
 pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
 pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
 pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
+pub use quantize_rows::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor, QuantizeRowsParams};
 pub use rows::ElementwiseParams;
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
 
 /// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
 /// that need no GPU.
 pub fn shaders() -> Vec<Shader> {
-    [minmax::shaders(), permute::shaders(), pool::shaders(), quant_params::shaders(), quantize::shaders()].concat()
+    [
+                minmax::shaders(),
+        permute::shaders(),
+        pool::shaders(),
+        quant_params::shaders(),
+        quantize::shaders(),
+        quantize_rows::shaders(),
+            ]
+    .concat()
 }
