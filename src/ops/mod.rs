@@ -13,6 +13,7 @@ mod quantize;
 mod quantize_rows;
 mod rows;
 mod tile;
+mod unary;
 
 pub use crate::kernel::{Call, Kernels, Shader};
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
@@ -26,6 +27,7 @@ pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
 pub use quantize_rows::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor, QuantizeRowsParams};
 pub use rows::ElementwiseParams;
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
+pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
 /// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
 /// that need no GPU.
@@ -37,6 +39,7 @@ pub fn shaders() -> Vec<Shader> {
         quant_params::shaders(),
         quantize::shaders(),
         quantize_rows::shaders(),
-            ]
+        unary::shaders(),
+    ]
     .concat()
 }
