@@ -2,6 +2,7 @@
 //!
 //! `new` checks features, `bind` checks shapes and limits and makes everything, `record` cannot fail.
 
+mod add;
 mod conv;
 mod gemm;
 mod gemm_i8;
@@ -16,6 +17,7 @@ mod tile;
 mod unary;
 
 pub use crate::kernel::{Call, Kernels, Shader};
+pub use add::{Add, AddBindings, AddDescriptor, AddParams};
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
@@ -33,7 +35,8 @@ pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 /// that need no GPU.
 pub fn shaders() -> Vec<Shader> {
     [
-                minmax::shaders(),
+        add::shaders(),
+        minmax::shaders(),
         permute::shaders(),
         pool::shaders(),
         quant_params::shaders(),
