@@ -3,6 +3,7 @@
 
 pub mod calibrate;
 pub mod error;
+pub mod evaluate;
 pub mod gpu;
 pub mod graph;
 mod kernel;
@@ -12,7 +13,9 @@ pub mod onnx;
 pub mod optimize;
 pub mod quant;
 pub mod reference;
+pub mod session;
 pub mod tensor;
 
 pub use error::{Error, Result};
 pub use gpu::Gpu;
+pub use session::Session;
