@@ -94,11 +94,12 @@ impl Report {
         use comfy_table::{CellAlignment, Table, presets};
         let rows: Vec<&Row> = self.rows.iter().filter(|r| r.model == model).collect();
         let base = rows.iter().find(|r| r.variant == "fp32");
-        let ratio = |text: String, value: f64, of: &dyn Fn(&Row) -> Option<f64>| {
-            match base.and_then(|b| of(b)).filter(|&b| b > 0.0) {
-                Some(base) => format!("{text} ({:.2}x)", value / base),
-                None => text,
-            }
+        let ratio = |text: String, value: f64, of: &dyn Fn(&Row) -> Option<f64>| match base
+            .and_then(|b| of(b))
+            .filter(|&b| b > 0.0)
+        {
+            Some(base) => format!("{text} ({:.2}x)", value / base),
+            None => text,
         };
         let bytes = |row: &Row, of: fn(&Row) -> u64| {
             ratio(kilobytes(of(row)), of(row) as f64, &|r: &Row| Some(of(r) as f64))
@@ -196,7 +197,9 @@ mod tests {
     fn the_table_has_ratios_to_fp32() {
         let table = report().table("cnn");
         let line = table.lines().find(|l| l.contains("static-int8")).unwrap();
-        for cell in ["422 (0.25x)", "844 (0.25x)", "91.96", "99.82", "0.500 (0.25x)", "10.0 (0.25x)", "1234 ms"] {
+        for cell in
+            ["422 (0.25x)", "844 (0.25x)", "91.96", "99.82", "0.500 (0.25x)", "10.0 (0.25x)", "1234 ms"]
+        {
             assert!(line.contains(cell), "{cell} is not in {line}");
         }
         assert!(table.lines().all(|l| l.chars().count() <= 120), "{table}");
