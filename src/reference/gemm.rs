@@ -129,7 +129,11 @@ pub enum Storage {
     F16,
 }
 
-/// How far each element of an f32 kernel's result may be from [`gemm`]'s: `[batch, m, n]`. See [`float_bound`].
+/// How far each element of an f32 kernel's result may be from [`gemm`]'s: `[batch, m, n]`.
+///
+/// `(k + 2) * eps * sum|a||b|`, where the bias counts as a term of the sum and eps is 2^-23: each product and each
+/// addition rounds once, and WGSL leaves the direction open. To it comes one f16 ulp of the result for
+/// [`Storage::F16`], and what flushing subnormals may lose.
 ///
 /// # Errors
 /// As [`gemm`].
@@ -138,9 +142,7 @@ pub fn gemm_bound(args: &Gemm, storage: Storage) -> Result<Vec<f64>> {
     Ok(magnitudes.iter().zip(gemm(args)?).map(|(&sum, y)| float_bound(args.k, sum, y, storage)).collect())
 }
 
-/// `(k + 2) * eps * sum|a||b|`, where the bias counts as a term of the sum: one rounding for each product and each
-/// addition, by at most eps = 2^-23, since WGSL leaves the rounding's direction open. Then one f16 ulp where the result
-/// is stored as f16, and what flushing subnormals may lose.
+/// The bound of [`gemm_bound`] for one element with `k` terms of total `magnitude`, and result `y`.
 pub(super) fn float_bound(k: usize, magnitude: f64, y: f64, storage: Storage) -> f64 {
     let terms = k as f64 + 2.0;
     let sum = terms * (f64::from(f32::EPSILON) * magnitude + f64::from(f32::MIN_POSITIVE));

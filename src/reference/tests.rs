@@ -57,8 +57,8 @@ fn the_zero_point_is_added_after_rounding() {
 #[test]
 fn the_reciprocal_and_the_division_differ_near_ties() {
     // FBGEMM's own example.
-    let p = params(0.00214854861, 0);
-    let x = [0.273939937];
+    let p = params(0.002_148_548_6, 0);
+    let x = [0.273_939_94];
     assert_eq!(quantize_divide(&x, Axis::tensor(1), &[p]).unwrap(), [127]);
     assert_eq!((x[0] * p.inv_scale).round_ties_even(), 128.0);
 }

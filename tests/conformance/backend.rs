@@ -42,8 +42,10 @@ pub trait Backend {
     fn minmax(&self, x: &[f32], axis: Axis) -> Run<Vec<Extrema>>;
     fn quantize(&self, x: &[f32], axis: Axis, params: &[QuantParams], division: Division) -> Run<Vec<i8>>;
     fn dequantize(&self, q: &[i8], axis: Axis, params: &[QuantParams]) -> Run<Vec<f32>>;
-    fn to_f16(&self, x: &[f32]) -> Run<Vec<f16>>;
-    fn from_f16(&self, x: &[f16]) -> Run<Vec<f32>>;
+    /// To f16.
+    fn narrow(&self, x: &[f32]) -> Run<Vec<f16>>;
+    /// From f16.
+    fn widen(&self, x: &[f16]) -> Run<Vec<f32>>;
     fn gemm_f16(&self, args: &GemmF16) -> Run<Vec<f16>>;
     fn gemm_i8(&self, args: &GemmI8) -> Run<Vec<i32>>;
     fn gemm_i8_f32(
@@ -92,11 +94,11 @@ impl Backend for ReferenceBackend {
         Ok(reference::dequantize(q, axis, params)?)
     }
 
-    fn to_f16(&self, x: &[f32]) -> Run<Vec<f16>> {
+    fn narrow(&self, x: &[f32]) -> Run<Vec<f16>> {
         Ok(reference::to_f16(x))
     }
 
-    fn from_f16(&self, x: &[f16]) -> Run<Vec<f32>> {
+    fn widen(&self, x: &[f16]) -> Run<Vec<f32>> {
         Ok(reference::from_f16(x))
     }
 

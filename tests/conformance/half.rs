@@ -32,13 +32,13 @@ pub fn convert(case: &Case, backend: &dyn Backend) -> Run<()> {
     let flushed = |got: f64, expected: f64| {
         !backend.exact() && got == 0.0 && expected.abs() < f16::MIN_POSITIVE.to_f64()
     };
-    each("f16", &backend.to_f16(&full)?, &half, |_, a, b| {
+    each("f16", &backend.narrow(&full)?, &half, |_, a, b| {
         // Neighbours of one sign have neighbouring bits: zero and the subnormals, the largest and infinity too.
         let neighbours = !backend.exact() && a.to_bits().abs_diff(b.to_bits()) == 1 && !a.is_nan();
         let same = a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
         !(same || neighbours || flushed(a.to_f64(), b.to_f64()))
     })?;
-    each("f32", &backend.from_f16(&half)?, &full, |i, a, b| {
+    each("f32", &backend.widen(&half)?, &full, |i, a, b| {
         let representable = b.is_nan() || half[i].to_f64() == f64::from(b);
         let same = a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
         representable && !(same || flushed(a.into(), b.into()))
