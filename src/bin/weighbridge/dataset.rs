@@ -96,8 +96,8 @@ mod tests {
     fn the_test_set_is_whole_and_balanced() {
         let (images, labels) = (Images::test(TESTS).unwrap(), labels(TESTS).unwrap());
         assert_eq!((images.len(), labels.len()), (TESTS, TESTS));
-        for class in 0..CLASSES.len() {
-            assert_eq!(labels.iter().filter(|&&l| l == class).count(), 1000, "{}", CLASSES[class]);
+        for (class, name) in CLASSES.iter().enumerate() {
+            assert_eq!(labels.iter().filter(|&&l| l == class).count(), 1000, "{name}");
         }
         // The first test image is an ankle boot: dark above, bright at the sole.
         assert_eq!(CLASSES[labels[0]], "Ankle boot");
