@@ -61,6 +61,7 @@ impl Model {
 }
 
 /// What `op` makes of a constant, where that is worth having as a constant itself.
+#[cfg(feature = "onnx")]
 pub(crate) fn fold(op: &Op, x: &Tensor, shape: &[Dim]) -> Option<Tensor> {
     match op {
         Op::Reshape { .. } | Op::Flatten { .. } => {
@@ -201,11 +202,12 @@ impl<'m> Rewriter<'m> {
         if matches!(self.model.nodes[p].op, Op::Reshape { .. } | Op::Flatten { .. }) {
             let before = self.input(p, 0);
             if same(before, y) {
-                self.forward(i, before);
-                // The first reshape no longer reads it, where that was all it was for.
-                if self.removed[i] && self.uses[x.0] == 0 {
-                    self.uses[before.0] -= 1;
+                let only = self.uses[x.0] == 1 && self.uses[before.0] == 1;
+                if only && self.producer[before.0].is_some() {
+                    self.splice(i, before);
                     self.removed[p] = true;
+                } else {
+                    self.forward(i, before);
                 }
             }
         }

@@ -21,6 +21,7 @@ pub(super) fn export(model: &Model) -> Result<Vec<u8>> {
         written: HashMap::new(),
         real: HashMap::new(),
         taken: model.values().iter().map(|v| v.name.clone()).collect(),
+        node_names: HashSet::new(),
         opset: 17,
     };
     for node in model.nodes() {
@@ -101,6 +102,7 @@ struct Exporter<'m> {
     /// What DequantizeLinear makes of a value.
     real: HashMap<(ValueId, Form), String>,
     taken: HashSet<String>,
+    node_names: HashSet<String>,
     opset: i64,
 }
 
@@ -114,10 +116,15 @@ impl Exporter<'_> {
     }
 
     fn push(&mut self, op: &str, name: &str, inputs: &[&str], output: &str, attributes: Vec<Attribute>) {
+        // Names are for messages here, but ONNX Runtime wants them unique.
+        let mut names = std::iter::once(name.to_owned()).chain((1usize..).map(|i| format!("{name}.{i}")));
+        let free = names.find(|n| !self.node_names.contains(n)).filter(|_| !name.is_empty());
+        let name = free.unwrap_or_default();
+        self.node_names.insert(name.clone());
         self.nodes.push(NodeProto {
             input: inputs.iter().map(|&i| i.into()).collect(),
             output: vec![output.into()],
-            name: name.into(),
+            name,
             op_type: op.into(),
             attribute: attributes,
             domain: String::new(),

@@ -46,6 +46,10 @@ pub(super) struct Importer {
     taken: HashSet<String>,
     /// How often each name is read.
     uses: HashMap<String, usize>,
+    /// What was made of constants that others read too.
+    derived: HashMap<(ValueId, &'static str), ValueId>,
+    /// Quantized values that are unsigned in the file: a zero point left out is 0 there, -128 here.
+    pub unsigned: HashSet<ValueId>,
 }
 
 /// A node being translated, with its attributes by name.
@@ -187,7 +191,7 @@ impl Importer {
         read.for_each(|name| *uses.entry(name.clone()).or_default() += 1);
         let made = nodes.iter().flat_map(|n| &n.output);
         let taken = uses.keys().chain(made).cloned().collect();
-        Self { model, found: HashMap::new(), taken, uses }
+        Self { model, found: HashMap::new(), taken, uses, derived: HashMap::new(), unsigned: HashSet::new() }
     }
 
     /// What input `i` stands for, `None` where it is left out.
@@ -253,7 +257,18 @@ impl Importer {
 
     /// [`Importer::emit`] with a described output.
     pub fn emit_as(&mut self, at: &At, op: Op, inputs: &[ValueId], output: Output) -> Result<ValueId> {
-        let id = self.model.add_node_as(at.name(), op.clone(), inputs, output)?;
+        self.emit_node(at.name(), op, inputs, output)
+    }
+
+    /// A reshape that the file does not have, as the value `name`.
+    pub fn emit_reshape(&mut self, target: &[i64], x: ValueId, name: &str) -> Result<ValueId> {
+        let op = Op::Reshape { target: target.to_vec() };
+        let (element, quant) = self.model.usual_output(&op, &[x]);
+        self.emit_node(&format!("{name}.reshape"), op, &[x], Output { name: name.into(), element, quant })
+    }
+
+    fn emit_node(&mut self, node: &str, op: Op, inputs: &[ValueId], output: Output) -> Result<ValueId> {
+        let id = self.model.add_node_as(node, op.clone(), inputs, output)?;
         if let [x] = inputs {
             let value = self.model.value(id);
             let constant = self.model.constant(*x).and_then(|x| passes::fold(&op, x, &value.shape));
@@ -281,7 +296,7 @@ impl Importer {
     pub fn derive(
         &mut self,
         old: ValueId,
-        suffix: &str,
+        suffix: &'static str,
         tensor: Tensor,
         quant: Option<Quant>,
     ) -> Result<ValueId> {
@@ -296,8 +311,15 @@ impl Importer {
             self.model.values[old.0] = value;
             return Ok(old);
         }
+        // Weights that several nodes share stay shared.
+        let same = |v: &Value| v.constant.as_deref() == Some(&tensor) && v.quant == quant;
+        if let Some(&id) = self.derived.get(&(old, suffix)).filter(|id| same(self.model.value(**id))) {
+            return Ok(id);
+        }
         let name = self.free_name(&format!("{name}.{suffix}"));
-        self.model.add_constant_as(name, tensor, quant)
+        let id = self.model.add_constant_as(name, tensor, quant)?;
+        self.derived.insert((old, suffix), id);
+        Ok(id)
     }
 
     /// Counts the readers of `alias` as readers of the constant it stands for.

@@ -76,14 +76,18 @@ fn quantize(im: &mut Importer, at: &At) -> Result<Found> {
         return Err(at.fail(format!("{} scales: an activation is quantized with one", params.len())));
     }
     let output = Output { name: at.output()?.into(), element: Element::I8, quant: Some(per_tensor(params)) };
-    Ok(Found::Value(im.emit_as(at, Op::Quantize, &[x], output)?))
+    let id = im.emit_as(at, Op::Quantize, &[x], output)?;
+    if im.constant(at, 2)?.map_or(unsigned, |z| z.element() == Element::U8) {
+        im.unsigned.insert(id);
+    }
+    Ok(Found::Value(id))
 }
 
 fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
     at.only(&["axis", "block_size", "output_dtype", "precision"])?;
     let x = im.value(at, 0)?;
     let value = im.model.value(x);
-    let params = parameters(im, at, value.element == Element::U8)?;
+    let params = parameters(im, at, value.element == Element::U8 || im.unsigned.contains(&x))?;
     let rank = value.shape.len() as i64;
     let axis = at.int("axis", 1);
     let axis = if axis < 0 { axis.checked_add(rank) } else { Some(axis) };

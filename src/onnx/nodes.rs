@@ -78,10 +78,10 @@ fn spatial(
         3 => {
             let (before, after) =
                 (im.free_name(&format!("{output}.in")), im.free_name(&format!("{output}.out")));
-            let x = im.emit(at, Op::Reshape { target: vec![0, 0, 1, -1] }, &[x], &before)?;
+            let x = im.emit_reshape(&[0, 0, 1, -1], x, &before)?;
             let op = op(im, x)?;
             let y = im.emit(at, op, &with(x), &after)?;
-            im.emit(at, Op::Reshape { target: vec![0, 0, -1] }, &[y], output)
+            im.emit_reshape(&[0, 0, -1], y, output)
         }
         n => {
             Err(at.fail(format!("its input has {n} dimensions; 3 (one of space) and 4 (two) are supported")))
@@ -315,14 +315,12 @@ fn batch_normalization(im: &mut Importer, at: &At) -> Result<ValueId> {
     if channels == 0 || constants.iter().any(|c| c.len() != channels) {
         return Err(at.fail(format!("its constants have {:?} channels", constants.iter().map(Vec::len))));
     }
+    let [gamma, beta, mean, variance] =
+        [0, 1, 2, 3].map(|i: usize| constants[i].iter().map(|&x| f64::from(x)));
     let epsilon = f64::from(at.float("epsilon", 1e-5));
-    let (mut scale, mut shift) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
-    for c in 0..channels {
-        let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i: usize| f64::from(constants[i][c]));
-        let s = gamma / (variance + epsilon).sqrt();
-        scale.push(s as f32);
-        shift.push((beta - mean * s) as f32);
-    }
+    let scale: Vec<f64> = gamma.zip(variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
+    let shift = beta.zip(mean.zip(&scale)).map(|(b, (m, s))| (b - m * s) as f32).collect();
+    let scale = scale.iter().map(|&s| s as f32).collect();
     let element = im.model.value(x).element;
     let tensors =
         (passes::floats(element, &[channels, 1, 1, 1], scale), passes::floats(element, &[channels], shift));
@@ -339,9 +337,9 @@ fn batch_normalization(im: &mut Importer, at: &At) -> Result<ValueId> {
         return spatial(im, at, x, |_, _| Ok(conv), &constants);
     }
     let (before, after) = (im.free_name(&format!("{output}.in")), im.free_name(&format!("{output}.out")));
-    let x = im.emit(at, Op::Reshape { target: vec![0, 0, 1, 1] }, &[x], &before)?;
+    let x = im.emit_reshape(&[0, 0, 1, 1], x, &before)?;
     let y = im.emit(at, conv, &[x, constants[0], constants[1]], &after)?;
-    im.emit(at, Op::Reshape { target: vec![0, 0] }, &[y], output)
+    im.emit_reshape(&[0, 0], y, output)
 }
 
 fn flatten(im: &mut Importer, at: &At) -> Result<ValueId> {

@@ -6,7 +6,7 @@ use crate::graph::{Model, Op, Output};
 use crate::tensor::{Data, Element, Tensor};
 use half::f16;
 
-/// What [`half`] made.
+/// What [`half()`] made.
 #[derive(Clone, Debug)]
 pub struct Half {
     /// The model in f16.

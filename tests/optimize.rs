@@ -1,0 +1,222 @@
+//! Optimizations, value by value.
+
+use weighbridge::calibrate::Ranges;
+use weighbridge::graph::{Activation, Model, Op, Quant, ValueId, Window};
+use weighbridge::optimize::{
+    DynamicOptions, StaticOptions, dynamic_int8, half, observed_values, static_int8,
+};
+use weighbridge::quant::{Observer, Range, Scheme};
+use weighbridge::tensor::{Data, Element, Tensor};
+
+const RELU: Activation = Activation::Relu;
+
+/// Input [batch, 1, 4, 4] -> Conv+Relu -> MaxPool -> Flatten -> Linear+Relu -> Linear.
+fn net() -> Model {
+    let mut m = Model::new("net");
+    let ramp = |n: usize| (0..n).map(|i| (i as f32 - 7.0) / 8.0).collect::<Vec<f32>>();
+    let x = m.add_input("input", Element::F32, ["batch".into(), 1.into(), 4.into(), 4.into()]).unwrap();
+    let w1 = m.add_constant("conv.weight", Tensor::f32([2, 1, 3, 3], ramp(18)).unwrap()).unwrap();
+    let b1 = m.add_constant("conv.bias", Tensor::f32([2], vec![0.5, 1e6]).unwrap()).unwrap();
+    let window = Window::new([3, 3], [1, 1]).padded([1, 1]);
+    let conv = Op::Conv { window, groups: 1, activation: RELU };
+    let h = m.add_node("conv", conv, &[x, w1, b1]).unwrap();
+    let pool = Op::Pool { kind: weighbridge::graph::PoolKind::Max, window: Window::new([2, 2], [2, 2]) };
+    let h = m.add_node("pool", pool, &[h]).unwrap();
+    let h = m.add_node("flat", Op::Flatten { axis: 1 }, &[h]).unwrap();
+    let w2 = m.add_constant("fc1.weight", Tensor::f32([3, 8], ramp(24)).unwrap()).unwrap();
+    let h = m.add_node("fc1", Op::Linear { activation: RELU }, &[h, w2]).unwrap();
+    let w3 = m
+        .add_constant("fc2.weight", Tensor::f32([2, 3], vec![1.0, 0.5, -2.0, 0.0, 0.0, 0.0]).unwrap())
+        .unwrap();
+    let y = m.add_node("fc2", Op::Linear { activation: Activation::Identity }, &[h, w3]).unwrap();
+    m.set_outputs(&[y]).unwrap();
+    m.validate().unwrap();
+    m
+}
+
+fn ranges(model: &Model) -> Ranges {
+    let mut ranges = Ranges::new(Observer::MinMax);
+    for id in observed_values(model) {
+        ranges.values.insert(model.value(id).name.clone(), Range { min: -1.0, max: 1.55 });
+    }
+    ranges
+}
+
+fn id(model: &Model, name: &str) -> ValueId {
+    model.value_by_name(name).unwrap_or_else(|| panic!("no value `{name}`"))
+}
+
+fn element(model: &Model, name: &str) -> Element {
+    model.value(id(model, name)).element
+}
+
+fn ops(model: &Model) -> Vec<&str> {
+    model.nodes().iter().map(|n| n.op.name()).collect()
+}
+
+#[test]
+fn what_is_observed() {
+    let m = net();
+    let names: Vec<&str> = observed_values(&m).into_iter().map(|i| m.value(i).name.as_str()).collect();
+    assert_eq!(names, ["input", "conv", "fc1"]);
+}
+
+#[test]
+fn static_values() {
+    let m = net();
+    let q = static_int8(&m, &ranges(&m), &StaticOptions::default()).unwrap();
+    assert_eq!(ops(&q), ["Quantize", "Conv", "MaxPool", "Flatten", "Linear", "Linear"]);
+    for name in ["input.int8", "conv", "pool", "flat", "fc1", "conv.weight", "fc1.weight", "fc2.weight"] {
+        assert_eq!(element(&q, name), Element::I8, "{name}");
+        assert!(q.value(id(&q, name)).quant.is_some(), "{name}");
+    }
+    for name in ["input", "fc2", "conv.bias"] {
+        assert_eq!(element(&q, name), Element::F32, "{name}");
+        assert_eq!(q.value(id(&q, name)).quant, None, "{name}");
+    }
+    let quant = |name: &str| q.value(id(&q, name)).quant.clone();
+    assert_eq!(quant("pool"), quant("conv"));
+    assert_eq!(quant("flat"), quant("conv"));
+    let expected = Scheme::int8_affine().params(Range { min: -1.0, max: 1.55 }).unwrap();
+    assert_eq!(quant("conv"), Some(Quant::Static { axis: None, params: vec![expected] }));
+}
+
+#[test]
+fn weights_by_the_formula() {
+    let m = net();
+    for per_channel in [true, false] {
+        let options = StaticOptions { per_channel, ..StaticOptions::default() };
+        let q = static_int8(&m, &ranges(&m), &options).unwrap();
+        for name in ["conv.weight", "fc1.weight", "fc2.weight"] {
+            let real = m.constant(id(&m, name)).unwrap();
+            let value = q.value(id(&q, name));
+            let Some(Quant::Static { axis, params }) = &value.quant else {
+                panic!("{name}: {:?}", value.quant)
+            };
+            assert_eq!(*axis, per_channel.then_some(0));
+            let Data::I8(got) = value.constant.as_ref().unwrap().data() else { panic!("{name}") };
+            let columns = real.len() / params.len();
+            for (c, row) in real.as_f32().unwrap().chunks(columns).enumerate() {
+                // PyTorch's observer for -128..=127: absmax / 127.5, at least 2^-23.
+                let scale = (row.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.5).max(f32::EPSILON);
+                assert_eq!((params[c].scale, params[c].zero_point), (scale, 0), "{name} {c}");
+                for (x, q) in row.iter().zip(&got[c * columns..]) {
+                    let expected = (x * (1.0 / scale)).round_ties_even().clamp(-128.0, 127.0);
+                    assert_eq!(f32::from(*q), expected, "{name} {c}: {x}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn skipped_nodes_stay_float() {
+    let m = net();
+    let skip = |names: &[&str]| StaticOptions {
+        skip: names.iter().map(|s| (*s).into()).collect(),
+        ..StaticOptions::default()
+    };
+    let q = static_int8(&m, &ranges(&m), &skip(&["fc1"])).unwrap();
+    // Nothing reads the convolution's result as int8, so it makes f32 itself.
+    assert_eq!(ops(&q), ["Quantize", "Conv", "MaxPool", "Flatten", "Linear", "Quantize", "Linear"]);
+    assert_eq!(element(&q, "fc1.weight"), Element::F32);
+    assert_eq!(element(&q, "fc1.int8"), Element::I8);
+    let q = static_int8(&m, &ranges(&m), &skip(&["conv"])).unwrap();
+    assert_eq!(ops(&q), ["Conv", "Quantize", "MaxPool", "Flatten", "Linear", "Linear"]);
+    let error = static_int8(&m, &ranges(&m), &skip(&["cnov"])).unwrap_err().to_string();
+    assert!(error.contains("`cnov`"), "{error}");
+}
+
+#[test]
+fn a_missing_range_is_named() {
+    let m = net();
+    let mut ranges = ranges(&m);
+    ranges.values.remove("conv");
+    let error = static_int8(&m, &ranges, &StaticOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("`conv`"), "{error}");
+}
+
+#[test]
+fn dynamic_values() {
+    let m = net();
+    let q = dynamic_int8(&m, &DynamicOptions::default()).unwrap();
+    assert_eq!(
+        ops(&q),
+        ["Quantize", "Conv", "MaxPool", "Flatten", "Quantize", "Linear", "Quantize", "Linear"]
+    );
+    let per_row = |name: &str| match q.value(id(&q, name)).quant {
+        Some(Quant::Dynamic { per_row, .. }) => per_row,
+        ref other => panic!("{name}: {other:?}"),
+    };
+    assert!(!per_row("input.int8"));
+    assert!(per_row("flat.int8") && per_row("fc1.int8"));
+    assert!(["conv", "pool", "flat", "fc1", "fc2"].iter().all(|n| element(&q, n) == Element::F32));
+    let q = dynamic_int8(&m, &DynamicOptions { convs: false, ..DynamicOptions::default() }).unwrap();
+    assert_eq!(element(&q, "conv.weight"), Element::F32);
+    assert_eq!(element(&q, "fc1.weight"), Element::I8);
+}
+
+#[test]
+fn one_quantize_for_all_readers_and_add_in_int8() {
+    let mut m = Model::new("branches");
+    let x = m.add_input("x", Element::F32, ["batch".into(), 2.into()]).unwrap();
+    let w = m.add_constant("w", Tensor::f32([2, 2], vec![1.0; 4]).unwrap()).unwrap();
+    let linear = Op::Linear { activation: Activation::Identity };
+    let a = m.add_node("a", linear.clone(), &[x, w]).unwrap();
+    let b = m.add_node("b", linear, &[x, w]).unwrap();
+    let y = m.add_node("y", Op::Add { activation: RELU }, &[a, b]).unwrap();
+    m.set_outputs(&[y]).unwrap();
+    assert_eq!(
+        ops(&dynamic_int8(&m, &DynamicOptions::default()).unwrap()),
+        ["Quantize", "Linear", "Linear", "Add"]
+    );
+    let q = static_int8(&m, &ranges(&m), &StaticOptions::default()).unwrap();
+    assert_eq!(ops(&q), ["Quantize", "Linear", "Linear", "Add", "Dequantize"]);
+    assert_eq!(q.value(q.outputs()[0]).name, "y");
+    assert_eq!(q.constants().count(), 1);
+    let options = StaticOptions { skip: vec!["a".into()], ..StaticOptions::default() };
+    static_int8(&m, &ranges(&m), &options).unwrap().validate().unwrap();
+}
+
+#[test]
+fn half_saturates_and_counts() {
+    let m = net();
+    let h = half(&m).unwrap();
+    assert_eq!((h.saturated, h.flushed), (1, 0));
+    let Data::F16(bias) = h.model.constant(id(&h.model, "conv.bias")).unwrap().data() else { panic!() };
+    assert_eq!(bias[1].to_f32(), 65504.0);
+    assert_eq!(ops(&h.model), ["Cast", "Conv", "MaxPool", "Flatten", "Linear", "Linear", "Cast"]);
+    assert_eq!((element(&h.model, "input"), element(&h.model, "fc2")), (Element::F32, Element::F32));
+    assert_eq!((element(&h.model, "conv"), element(&h.model, "fc2.f16")), (Element::F16, Element::F16));
+    let again = half(&h.model).unwrap_err().to_string();
+    assert!(again.contains("not f32"), "{again}");
+}
+
+#[test]
+fn ranges_merge_by_their_observer() {
+    let run = |observer, batches, min, max| {
+        let mut ranges = Ranges::new(observer);
+        ranges.batches = batches;
+        ranges.values.insert("x".into(), Range { min, max });
+        ranges
+    };
+    let mut a = run(Observer::MinMax, 1, -1.0, 1.0);
+    a.merge(&run(Observer::MinMax, 3, -0.5, 2.0)).unwrap();
+    assert_eq!((a.batches, a.get("x").unwrap()), (4, Range { min: -1.0, max: 2.0 }));
+    let mut a = run(Observer::moving_average(), 1, -1.0, 1.0);
+    a.merge(&run(Observer::moving_average(), 3, -2.0, 5.0)).unwrap();
+    assert_eq!(a.get("x").unwrap(), Range { min: -1.75, max: 4.0 });
+    assert!(a.merge(&run(Observer::MinMax, 1, 0.0, 1.0)).is_err());
+    assert!(a.get("y").unwrap_err().to_string().contains("`y`"));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn ranges_as_json() {
+    let mut ranges = ranges(&net());
+    let text = ranges.to_json().unwrap();
+    assert_eq!(Ranges::from_json(&text).unwrap(), ranges);
+    assert!(Ranges::from_json(&text.replace("1.55", "-2.0")).is_err());
+    ranges.values.insert("conv".into(), Range { min: f32::NAN, max: 0.0 });
+    assert!(ranges.to_json().unwrap_err().to_string().contains("`conv`"));
+}
