@@ -15,7 +15,7 @@ pub struct AdapterReport {
     pub kind: String,
     /// The driver, with its version.
     pub driver: String,
-    /// Whether shaders compute in f16. Where they do not, f16 is stored and computed on as f32.
+    /// Whether shaders can compute in f16. Storing it, and computing on it in f32, needs no feature.
     pub shader_f16: bool,
     /// Whether shaders have subgroup operations.
     pub subgroups: bool,
