@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::dataset::{self, CLASSES, Images, NETWORKS, SIZE};
 use crate::picture;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -236,8 +236,8 @@ fn written(shape: &[Dim]) -> String {
 fn legend(report: &Report, images: usize) -> String {
     let errors = report.rows.iter().map(|r| (r.top1 * (1.0 - r.top1) / images as f64).sqrt());
     format!(
-        "(x): relative to fp32. Top-1 on {images} labelled images: standard error {:.1} points. GPU memory: weights and \
-         activations at batch 1.\nTimes: medians of upload, compute and read back, the variants taking turns.",
+        "top-1: on {images} labelled images, standard error {:.1} points. agree: same answer as fp32.\n\
+         GPU: weights and activations at batch 1. ms: median of upload, compute and read back. (%): of fp32's.",
         errors.fold(0.0, f64::max) * 100.0
     )
 }
@@ -248,7 +248,7 @@ fn named(path: &std::path::Path, error: &std::io::Error) -> String {
 
 /// A bar on stderr, where that is a terminal.
 fn progress() -> Result<ProgressBar> {
-    let bar = ProgressBar::new(0);
+    let bar = ProgressBar::new(0).with_finish(ProgressFinish::AndClear);
     bar.set_style(ProgressStyle::with_template("{spinner} {msg} {wide_bar} {elapsed}")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     Ok(bar)
@@ -269,7 +269,7 @@ fn interesting(said: &[Said], labels: &[Option<usize>]) -> Vec<usize> {
 /// An image with its label, and with what each variant says.
 fn shown(images: &Images, index: usize, labels: &[Option<usize>], said: &[Said], colour: bool) -> String {
     let class = |class: Option<usize>| class.and_then(|c| CLASSES.get(c)).copied().unwrap_or("nothing");
-    let mut text = vec![format!("test image {index}: {}", class(labels[index])), String::new()];
+    let mut text = vec![format!("test image {index}, labelled {}", class(labels[index])), String::new()];
     for s in said {
         let wrong = if s.classes[index] == labels[index] { "" } else { "  (wrong)" };
         text.push(format!("{:<4} {:<13} {}{wrong}", s.model, s.variant, class(s.classes[index])));
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(interesting(&right, &labels), [0]);
 
         let text = shown(&Images::test(4).unwrap(), 2, &labels, &divided, false);
-        assert!(text.contains("test image 2: Pullover"), "{text}");
+        assert!(text.contains("test image 2, labelled Pullover"), "{text}");
         assert!(text.contains("m    fp32          Ankle boot  (wrong)"), "{text}");
     }
 }
