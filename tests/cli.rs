@@ -1,7 +1,8 @@
 //! The command line as its users meet it.
 #![cfg(feature = "cli")]
 
-mod common;
+#[path = "common/gpu.rs"]
+mod gpu;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -39,7 +40,7 @@ fn what_cannot_be_is_said_and_fails() {
 
 #[test]
 fn comparing_writes_down_what_it_shows() {
-    if common::gpu::gpu().is_none() {
+    if gpu::gpu().is_none() {
         return;
     }
     let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compare.json");
