@@ -130,11 +130,26 @@ impl Gpu {
         self.upload_words(&tensor.to_device_words()?)
     }
 
+    /// Overwrites a buffer with a tensor, before whatever is submitted next.
+    ///
+    /// # Errors
+    /// [`Error::View`] where the buffer is too small, [`Error::Element`] for host-only elements.
+    pub fn write(&self, buffer: &wgpu::Buffer, tensor: &Tensor) -> Result<()> {
+        let words = tensor.to_device_words()?;
+        let bytes = words.len() as u64 * 4;
+        if bytes > buffer.size() {
+            let detail = format!("{bytes} bytes for a buffer of {}", buffer.size());
+            return Err(Error::View { op: "write", view: "buffer", detail });
+        }
+        self.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&words));
+        Ok(())
+    }
+
     /// Runs what `record` puts into a compute pass, and does not wait for it.
-    pub fn submit(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) {
+    pub fn submit(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> wgpu::SubmissionIndex {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         record(&mut encoder.begin_compute_pass(&Default::default()));
-        self.queue.submit([encoder.finish()]);
+        self.queue.submit([encoder.finish()])
     }
 
     /// Waits until everything submitted is done.
@@ -142,10 +157,34 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] where the device is lost.
     pub fn wait(&self) -> Result<()> {
-        self.device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map(drop)
-            .map_err(|e| Error::Device(e.to_string()))
+        self.poll(wgpu::PollType::wait_indefinitely())
+    }
+
+    /// Waits until a submission is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device is lost.
+    pub fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        self.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None })
+    }
+
+    fn poll(&self, how: wgpu::PollType) -> Result<()> {
+        self.device.poll(how).map(drop).map_err(|e| Error::Device(e.to_string()))
+    }
+
+    /// Runs what `record` puts into a compute pass and copies the first bytes of buffers out, all in one submit.
+    ///
+    /// # Errors
+    /// [`Error::View`] where a buffer is shorter, [`Error::Device`] where the device is lost.
+    pub async fn run(
+        &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        sources: &[(&wgpu::Buffer, u64)],
+    ) -> Result<Vec<Vec<u32>>> {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        record(&mut encoder.begin_compute_pass(&Default::default()));
+        let parts: Vec<_> = sources.iter().map(|&(buffer, bytes)| (buffer, 0, bytes)).collect();
+        self.copy_out(encoder, &parts)
     }
 
     /// Copies words out of a buffer, after everything submitted before.
@@ -153,37 +192,56 @@ impl Gpu {
     /// # Errors
     /// [`Error::View`] where the buffer is shorter, [`Error::Device`] where the device is lost.
     pub async fn read_words(&self, buffer: &wgpu::Buffer, offset: u64, words: usize) -> Result<Vec<u32>> {
-        let bytes = words as u64 * 4;
-        if offset.checked_add(bytes).is_none_or(|end| end > buffer.size()) {
-            let detail = format!("{bytes} bytes at {offset} of a buffer of {}", buffer.size());
-            return Err(Error::View { op: "read back", view: "buffer", detail });
-        }
-        if words == 0 {
-            return Ok(Vec::new());
+        let encoder = self.device.create_command_encoder(&Default::default());
+        let parts = self.copy_out(encoder, &[(buffer, offset, words as u64 * 4)])?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// Adds copies of `(buffer, offset, bytes)` to an encoder, submits it, waits, and returns what was copied.
+    fn copy_out(
+        &self,
+        mut encoder: wgpu::CommandEncoder,
+        parts: &[(&wgpu::Buffer, u64, u64)],
+    ) -> Result<Vec<Vec<u32>>> {
+        for &(buffer, offset, bytes) in parts {
+            if offset.checked_add(bytes).is_none_or(|end| end > buffer.size()) {
+                let detail = format!("{bytes} bytes at {offset} of a buffer of {}", buffer.size());
+                return Err(Error::View { op: "read back", view: "buffer", detail });
+            }
         }
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("weighbridge read back"),
-            size: bytes,
+            size: parts.iter().map(|p| p.2).sum::<u64>().max(4),
             usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
             mapped_at_creation: false,
         });
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
-        self.queue.submit([encoder.finish()]);
-        let mapped = std::sync::Arc::new(std::sync::Mutex::new(None));
-        let slot = mapped.clone();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+        let mut at = 0;
+        for &(buffer, offset, bytes) in parts {
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging, at, bytes);
+            at += bytes;
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone only where waiting failed, and that error is the one to report.
+            let _ = sender.send(result);
         });
+        self.queue.submit([encoder.finish()]);
         self.wait()?;
-        let result = mapped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        match result {
-            Some(Ok(())) => {}
-            Some(Err(e)) => return Err(Error::Device(e.to_string())),
-            None => return Err(Error::Device("a read-back was never answered".into())),
+        match receiver.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(Error::Device(e.to_string())),
+            Err(e) => return Err(Error::Device(format!("a read-back was not answered: {e}"))),
         }
         let view = staging.get_mapped_range(..).map_err(|e| Error::Device(e.to_string()))?;
-        Ok(bytemuck::pod_collect_to_vec(&view[..]))
+        let mut at = 0;
+        Ok(parts
+            .iter()
+            .map(|&(_, _, bytes)| {
+                let part = &view[at..at + bytes as usize];
+                at += bytes as usize;
+                bytemuck::pod_collect_to_vec(part)
+            })
+            .collect())
     }
 
     /// Reads a view back as a tensor of `shape`.

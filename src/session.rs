@@ -1,42 +1,127 @@
-//! Running a model on a [`Gpu`]. A stand-in.
+//! A model on a [`Gpu`] of our own: tensors in, tensors out.
 
 use crate::error::{Error, Result};
-use crate::{Gpu, graph::Model, tensor::Tensor};
+use crate::gpu::Gpu;
+use crate::graph::Model;
+use crate::plan::{Frame, Plan, PlanDescriptor};
+use crate::tensor::Tensor;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// A model on a device.
-pub struct Session<'g>(std::marker::PhantomData<&'g Gpu>);
+/// Plans that a session keeps: enough for a few batch sizes, few enough that memory stays bounded.
+const KEPT: usize = 8;
 
-fn not_built<T>() -> Result<T> {
-    Err(Error::Device("not built yet".into()))
+/// A plan with buffers for its inputs and outputs.
+pub(crate) struct Prepared {
+    pub shapes: Vec<(String, Vec<usize>)>,
+    pub plan: Plan,
+    pub frame: Frame,
+    inputs: Vec<wgpu::Buffer>,
+    outputs: Vec<wgpu::Buffer>,
+}
+
+impl Prepared {
+    pub fn new(gpu: &Gpu, model: &Model, descriptor: &PlanDescriptor<'_>) -> Result<Self> {
+        let plan = Plan::with_kernels(gpu.kernels(), model, descriptor)?;
+        let buffers = |ports: &[crate::plan::Port]| {
+            ports.iter().map(|p| gpu.buffer(p.bytes())).collect::<Result<Vec<_>>>()
+        };
+        let (inputs, outputs) = (buffers(plan.inputs())?, buffers(plan.outputs())?);
+        let ports = plan.inputs().iter().zip(&inputs).chain(plan.outputs().iter().zip(&outputs));
+        let views: Vec<_> = ports.map(|(port, buffer)| (port.name.as_str(), port.view(buffer))).collect();
+        let frame = plan.bind(&views)?;
+        let shapes = descriptor.inputs.iter().map(|(n, s)| ((*n).into(), s.to_vec())).collect();
+        Ok(Self { shapes, plan, frame, inputs, outputs })
+    }
+
+    /// Puts the tensors where the plan reads them.
+    pub fn write(&self, gpu: &Gpu, inputs: &[(&str, &Tensor)]) -> Result<()> {
+        for (port, buffer) in self.plan.inputs().iter().zip(&self.inputs) {
+            let tensor = inputs.iter().find(|(name, _)| *name == port.name).map(|(_, t)| *t);
+            let tensor = tensor.ok_or_else(|| Error::Model(format!("input `{}` is missing", port.name)))?;
+            if tensor.element() != port.element {
+                return Err(Error::Model(format!(
+                    "input `{}` is {:?}, but the model takes {:?}",
+                    port.name,
+                    tensor.element(),
+                    port.element
+                )));
+            }
+            gpu.write(buffer, tensor)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a model: plans for new shapes are made on demand and kept.
+pub struct Session<'g> {
+    gpu: &'g Gpu,
+    model: Model,
+    plans: Mutex<VecDeque<Arc<Prepared>>>,
 }
 
 impl<'g> Session<'g> {
-    /// A stand-in.
+    /// Prepares to run a model. Nothing is compiled before the first shapes are known.
     ///
     /// # Errors
-    /// Always.
-    pub fn new(_: &'g Gpu, _: &Model) -> Result<Self> {
-        not_built()
+    /// [`Error::Model`] or [`Error::Node`] where the model is malformed.
+    pub fn new(gpu: &'g Gpu, model: &Model) -> Result<Self> {
+        model.validate()?;
+        Ok(Self { gpu, model: model.clone(), plans: Mutex::default() })
     }
-    /// A stand-in.
+
+    /// Uploads, runs and reads back, in one submit: the outputs in the model's order.
     ///
     /// # Errors
-    /// Always.
-    pub async fn run(&self, _: &[(&str, &Tensor)]) -> Result<Vec<Tensor>> {
-        not_built()
+    /// [`Error::Model`] where inputs are missing, unknown or of other elements; what [`Plan::new`] finds wrong with
+    /// new shapes; [`Error::Device`] where the device is lost.
+    pub async fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>> {
+        let shapes: Vec<(&str, Vec<usize>)> = inputs.iter().map(|(n, t)| (*n, t.shape().to_vec())).collect();
+        let prepared = self.prepare(&shapes)?;
+        prepared.write(self.gpu, inputs)?;
+        let ports = prepared.plan.outputs();
+        let sources: Vec<_> = ports.iter().zip(&prepared.outputs).map(|(p, b)| (b, p.bytes())).collect();
+        let words = self.gpu.run(|pass| prepared.frame.record(pass), &sources).await?;
+        ports.iter().zip(words).map(|(p, w)| Tensor::from_device_words(&p.shape, p.element, &w)).collect()
     }
-    /// A stand-in.
+
+    /// Bytes of GPU memory for these input shapes: weights and parameters, and the pools of activations.
     ///
     /// # Errors
-    /// Always.
-    pub fn gpu_bytes(&self, _: &[(&str, Vec<usize>)]) -> Result<u64> {
-        not_built()
+    /// See [`Session::run`].
+    pub fn gpu_bytes(&self, inputs: &[(&str, Vec<usize>)]) -> Result<u64> {
+        let memory = self.prepare(inputs)?.plan.memory();
+        Ok(memory.weights + memory.activations)
     }
-    /// A stand-in.
+
+    /// A row for each dispatch of the plan for these input shapes.
     ///
     /// # Errors
-    /// Always.
-    pub fn explain(&self, _: &[(&str, Vec<usize>)]) -> Result<String> {
-        not_built()
+    /// See [`Session::run`].
+    pub fn explain(&self, inputs: &[(&str, Vec<usize>)]) -> Result<String> {
+        self.prepare(inputs)?.plan.explain()
+    }
+
+    fn prepare(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Arc<Prepared>> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |p: &Arc<Prepared>| {
+            p.shapes.len() == inputs.len()
+                && p.shapes.iter().zip(inputs).all(|(a, b)| a.0 == b.0 && a.1 == b.1)
+        };
+        if let Some(at) = plans.iter().position(same) {
+            let found = plans[at].clone();
+            // The most recently used is last.
+            plans.remove(at);
+            plans.push_back(found.clone());
+            return Ok(found);
+        }
+        let named: Vec<(&str, &[usize])> = inputs.iter().map(|(n, s)| (*n, s.as_slice())).collect();
+        let descriptor = PlanDescriptor { inputs: &named, observe: None };
+        let made = Arc::new(Prepared::new(self.gpu, &self.model, &descriptor)?);
+        if plans.len() == KEPT {
+            plans.pop_front();
+        }
+        plans.push_back(made.clone());
+        Ok(made)
     }
 }

@@ -1,33 +1,143 @@
-//! A stand-in.
+//! Observers attached to a plan, and the schedule of passes over the data.
 
-use crate::{Error, Gpu, Result, calibrate::Ranges, graph::Model, quant::Observer, tensor::Tensor};
+use crate::calibrate::Ranges;
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::graph::Model;
+use crate::ops::{RangeState, Update};
+use crate::optimize::observed_values;
+use crate::plan::{Observe, PlanDescriptor, state_stride};
+use crate::quant::Observer;
+use crate::reference::Extrema;
+use crate::session::Prepared;
+use crate::tensor::Tensor;
+use futures_util::{Stream, StreamExt};
+use std::collections::VecDeque;
+use std::pin::pin;
 
-/// A stand-in.
-pub struct Calibrator<'g>(std::marker::PhantomData<&'g Gpu>);
+/// Batches that the device may be behind. One more waits for the oldest: memory stays bounded however fast the
+/// stream is, and the device is never idle while the next batch is made.
+const IN_FLIGHT: usize = 3;
+
+/// Runs representative data through a model and keeps the range of every value that static quantization needs.
+///
+/// The ranges accumulate in GPU memory; [`Calibrator::finish`] reads them back, once.
+pub struct Calibrator<'g> {
+    gpu: &'g Gpu,
+    model: Model,
+    observer: Observer,
+    values: Vec<String>,
+    states: wgpu::Buffer,
+    /// The plan for the shapes of the last batch. Batches mostly have one shape.
+    prepared: Option<Prepared>,
+    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    batches: u64,
+}
 
 impl<'g> Calibrator<'g> {
-    /// A stand-in.
+    /// Attaches an observer to each value that [`crate::optimize::observed_values`] names.
     ///
     /// # Errors
-    /// Always.
-    pub fn new(_: &'g Gpu, _: &Model, _: Observer) -> Result<Self> {
-        Err(Error::Device("not built yet".into()))
+    /// [`Error::Model`] or [`Error::Node`] where the model is malformed, [`Error::Argument`] for a moving average whose
+    /// constant is not in (0, 1].
+    pub fn new(gpu: &'g Gpu, model: &Model, observer: Observer) -> Result<Self> {
+        model.validate()?;
+        if let Observer::MovingAverage { constant } = observer {
+            if !(constant > 0.0 && constant <= 1.0) {
+                let detail =
+                    format!("the constant of a moving average is {constant}, expected within (0, 1]");
+                return Err(Error::Argument { op: "calibrate", detail });
+            }
+        }
+        let values: Vec<String> =
+            observed_values(model).into_iter().map(|id| model.value(id).name.clone()).collect();
+        let states = gpu.buffer(values.len() as u64 * state_stride(gpu.device()))?;
+        Ok(Self {
+            gpu,
+            model: model.clone(),
+            observer,
+            values,
+            states,
+            prepared: None,
+            in_flight: VecDeque::new(),
+            batches: 0,
+        })
     }
-    /// A stand-in.
+
+    /// Observes one batch: the inputs by name. Returns once it is submitted, and no more than a few are under way.
     ///
     /// # Errors
-    /// Always.
-    pub async fn observe_all<S>(&mut self, _: S) -> Result<()>
+    /// See [`crate::Session::run`].
+    pub fn observe(&mut self, inputs: &[(&str, &Tensor)]) -> Result<()> {
+        let shapes: Vec<(&str, &[usize])> = inputs.iter().map(|(n, t)| (*n, t.shape())).collect();
+        let same = |p: &Prepared| {
+            p.shapes.len() == shapes.len()
+                && p.shapes.iter().zip(&shapes).all(|(a, b)| a.0 == b.0 && a.1 == b.1)
+        };
+        let prepared = match self.prepared.take().filter(same) {
+            Some(prepared) => prepared,
+            None => {
+                let update = Update::Accumulate(self.observer);
+                let observe = Observe { values: &self.values, states: &self.states, update };
+                let descriptor = PlanDescriptor { inputs: &shapes, observe: Some(observe) };
+                Prepared::new(self.gpu, &self.model, &descriptor)?
+            }
+        };
+        let prepared = self.prepared.insert(prepared);
+        while self.in_flight.len() >= IN_FLIGHT {
+            if let Some(oldest) = self.in_flight.pop_front() {
+                self.gpu.wait_for(oldest)?;
+            }
+        }
+        prepared.write(self.gpu, inputs)?;
+        self.in_flight.push_back(self.gpu.submit(|pass| prepared.frame.record(pass)));
+        self.batches += 1;
+        Ok(())
+    }
+
+    /// Observes every batch of a stream, which is asked for the next one only when there is room for it.
+    ///
+    /// # Errors
+    /// The stream's own, and see [`Calibrator::observe`]. What was observed before stays observed.
+    pub async fn observe_all<S>(&mut self, batches: S) -> Result<()>
     where
-        S: futures_util::Stream<Item = Result<Vec<(String, Tensor)>>>,
+        S: Stream<Item = Result<Vec<(String, Tensor)>>>,
     {
-        Err(Error::Device("not built yet".into()))
+        let mut batches = pin!(batches);
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            let inputs: Vec<(&str, &Tensor)> = batch.iter().map(|(n, t)| (n.as_str(), t)).collect();
+            self.observe(&inputs)?;
+        }
+        Ok(())
     }
-    /// A stand-in.
+
+    /// Reads the ranges back.
     ///
     /// # Errors
-    /// Always.
+    /// [`Error::Calibration`] where nothing was observed, or a value was NaN or infinite in some batch;
+    /// [`Error::Device`] where the device is lost.
     pub async fn finish(self) -> Result<Ranges> {
-        Err(Error::Device("not built yet".into()))
+        let stride = state_stride(self.gpu.device()) as usize / 4;
+        let words = self.gpu.read_words(&self.states, 0, self.values.len() * stride).await?;
+        let mut ranges = Ranges::new(self.observer);
+        ranges.batches = self.batches;
+        for (value, words) in self.values.into_iter().zip(words.chunks(stride)) {
+            let state: RangeState = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words[..4]));
+            let fail = |detail: String| Err(Error::Calibration { value: value.clone(), detail });
+            if state.flags != 0 {
+                let what = match (state.flags & Extrema::NAN != 0, state.flags & Extrema::INF != 0) {
+                    (true, true) => "NaN and infinity",
+                    (true, false) => "NaN",
+                    _ => "infinity",
+                };
+                return fail(format!("{what} in {} batches of calibration data", self.batches));
+            }
+            if state.batches == 0 {
+                return fail(format!("no element was seen in {} batches", self.batches));
+            }
+            ranges.values.insert(value, state.range());
+        }
+        Ok(ranges)
     }
 }

@@ -1,0 +1,468 @@
+//! From nodes to steps: layouts are chosen, weights packed, and each node becomes calls of ops.
+//!
+//! A model speaks ONNX's NCHW; here images lie channels last, so that a pixel is a row, a 1x1 convolution a matrix
+//! product and four int8 channels a word. Where a matrix follows an image, its weights take the image's order instead
+//! of the image being turned back.
+
+mod elementwise;
+mod products;
+
+use super::{Home, Matrix, PlanDescriptor, Port, Scope, Step};
+use crate::error::{Error, Result};
+use crate::graph::{Model, Node, Op, Quant, ValueId};
+use crate::kernel::{self, Call, Kernels};
+use crate::ops::{
+    MinMax, MinMaxBindings, MinMaxDescriptor, Permute, PermuteBindings, PermuteDescriptor, ReshapeBindings,
+};
+use crate::plan::pools::Need;
+use crate::quant::QuantParams;
+use crate::tensor::{Element, Tensor};
+
+/// How a value's dimensions lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// As the model has them, the innermost one a row.
+    Natural,
+    /// `[n, h, w, c]` of a model's `[n, c, h, w]`: a row for each pixel.
+    ChannelsLast,
+    /// `[n, pixels * channels]` of a model's `[n, channels * pixels]`: an image seen as a row, channels innermost and
+    /// padded to whole words at each pixel.
+    Flat { channels: usize, pixels: usize },
+}
+
+/// A value on the device.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    matrix: Matrix,
+    order: Order,
+    /// Of an int8 value: its parameters, one or one for each row.
+    params: Option<Matrix>,
+}
+
+pub(super) struct Lowered {
+    pub steps: Vec<Step>,
+    pub needs: Vec<Need>,
+    pub constants: Vec<wgpu::Buffer>,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+}
+
+struct Lowering<'m> {
+    model: &'m Model,
+    kernels: &'m Kernels,
+    shapes: Vec<Vec<usize>>,
+    /// The forms in which each value is at hand; the first is the one it was made in.
+    slots: Vec<Vec<Slot>>,
+    /// Values of rank 4 that some op wants channels last.
+    wants_channels_last: Vec<bool>,
+    out: Lowered,
+}
+
+/// Lays a model out for the shapes of its inputs.
+pub(super) fn lower(kernels: &Kernels, model: &Model, descriptor: &PlanDescriptor<'_>) -> Result<Lowered> {
+    let named: Vec<(&str, Vec<usize>)> = descriptor.inputs.iter().map(|(n, s)| (*n, s.to_vec())).collect();
+    let shapes = model.infer_shapes(&named)?;
+    let port = |id: &ValueId| {
+        let value = model.value(*id);
+        Port { name: value.name.clone(), shape: shapes[id.index()].clone(), element: value.element }
+    };
+    let (inputs, outputs) =
+        (model.inputs().iter().map(port).collect(), model.outputs().iter().map(port).collect());
+    let mut lowering = Lowering {
+        model,
+        kernels,
+        slots: vec![Vec::new(); shapes.len()],
+        shapes,
+        wants_channels_last: wants_channels_last(model),
+        // The first constant stands in where the caller gave no buffer.
+        out: Lowered {
+            steps: Vec::new(),
+            needs: Vec::new(),
+            constants: vec![kernel::constant(kernels.device(), &[0; 16], wgpu::BufferUsages::STORAGE)],
+            inputs,
+            outputs,
+        },
+    };
+    lowering.run(descriptor)?;
+    Ok(lowering.out)
+}
+
+/// Which values of rank 4 an image op reads, perhaps through elementwise ops.
+fn wants_channels_last(model: &Model) -> Vec<bool> {
+    let mut wants = vec![false; model.values().len()];
+    for node in model.nodes().iter().rev() {
+        let through = match node.op {
+            Op::Conv { .. } | Op::Pool { .. } | Op::GlobalAveragePool => true,
+            Op::Quantize | Op::Dequantize | Op::Cast | Op::Activation(_) | Op::Add { .. } => {
+                wants[node.outputs[0].index()]
+            }
+            _ => false,
+        };
+        let images = if matches!(node.op, Op::Conv { .. }) { 1 } else { node.inputs.len() };
+        for id in node.inputs.iter().take(images).flatten().filter(|_| through) {
+            wants[id.index()] |= model.value(*id).shape.len() == 4;
+        }
+    }
+    wants
+}
+
+impl<'m> Lowering<'m> {
+    fn run(&mut self, descriptor: &PlanDescriptor<'_>) -> Result<()> {
+        let model = self.model;
+        for (i, id) in model.inputs().iter().enumerate() {
+            let matrix = self.natural(Home::Input(i), *id);
+            self.slots[id.index()].push(Slot { matrix, order: Order::Natural, params: None });
+            self.observe(descriptor, *id)?;
+        }
+        for node in model.nodes() {
+            self.node(node)?;
+            for id in &node.outputs {
+                self.observe(descriptor, *id)?;
+            }
+        }
+        for (i, id) in model.outputs().iter().enumerate() {
+            self.deliver(i, *id)?;
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, node: &'m Node) -> Result<()> {
+        match &node.op {
+            Op::Conv { window, groups, activation } => self.conv(node, *window, *groups, *activation),
+            Op::Linear { activation } => self.linear(node, *activation),
+            Op::MatMul => self.matmul(node),
+            Op::Activation(activation) => self.activation(node, *activation),
+            Op::Add { activation } => self.add(node, *activation),
+            Op::Pool { kind, window } => self.pool(node, *kind, *window),
+            Op::GlobalAveragePool => self.global_average(node),
+            Op::Reshape { .. } | Op::Flatten { .. } => self.reshape(node),
+            Op::Quantize => self.quantize(node),
+            Op::Dequantize => self.dequantize(node),
+            Op::Cast => self.cast(node),
+        }
+    }
+
+    /// Brings an output into the caller's buffer, where it was not made there.
+    fn deliver(&mut self, i: usize, id: ValueId) -> Result<()> {
+        let slot = self.get(id, Order::Natural, "deliver")?;
+        if slot.matrix.home == Home::Output(i) {
+            return Ok(());
+        }
+        let out = self.natural(Home::Output(i), id);
+        let name = self.model.value(id).name.clone();
+        self.copy(
+            &name,
+            slot.matrix,
+            out,
+            "the output is also needed elsewhere, or was made in another layout",
+        );
+        Ok(())
+    }
+
+    /// Adds the step that observes a value, if it is to be observed.
+    fn observe(&mut self, descriptor: &PlanDescriptor<'_>, id: ValueId) -> Result<()> {
+        let Some(observe) = descriptor.observe else { return Ok(()) };
+        let name = &self.model.value(id).name;
+        let Some(index) = observe.values.iter().position(|v| v == name) else { return Ok(()) };
+        let slot = self.slots[id.index()][0];
+        let state = Matrix { home: Home::State(index), element: Element::I32, rows: 1, columns: 4 };
+        let (x, update) = (slot.matrix, observe.update);
+        self.step(
+            name,
+            "minmax",
+            format!("[{}, {}]", x.rows, x.columns),
+            "observed for calibration",
+            &[x],
+            move |s| {
+                let d = MinMaxDescriptor { element: x.element, update, ..Default::default() };
+                let op = MinMax::with_kernels(s.kernels, &d)?;
+                op.bind(&MinMaxBindings { x: s.view(&x), outer: 1, state: s.view(&state) })
+            },
+        );
+        Ok(())
+    }
+
+    // ---- Homes and steps.
+
+    /// The matrix of a value with its dimensions as the model has them.
+    fn natural(&self, home: Home, id: ValueId) -> Matrix {
+        let shape = &self.shapes[id.index()];
+        let columns = shape.last().copied().unwrap_or(1);
+        let rows = shape.iter().rev().skip(1).product();
+        Matrix { home, element: self.model.value(id).element, rows, columns }
+    }
+
+    /// A home for a matrix that a step will write.
+    fn need(&mut self, element: Element, rows: usize, columns: usize) -> Matrix {
+        let bytes = (rows * element.words(columns)) as u64 * 4;
+        self.out.needs.push(Need { bytes, first: usize::MAX, last: 0 });
+        Matrix { home: Home::Need(self.out.needs.len() - 1), element, rows, columns }
+    }
+
+    /// A home for a node's result: the caller's buffer where it is an output that lies as the caller expects it.
+    fn result(&mut self, id: ValueId, order: Order, rows: usize, columns: usize) -> Matrix {
+        let element = self.model.value(id).element;
+        let output = self.model.outputs().iter().position(|o| *o == id);
+        match output {
+            Some(i) if order == Order::Natural => Matrix { home: Home::Output(i), element, rows, columns },
+            _ => self.need(element, rows, columns),
+        }
+    }
+
+    fn constant(&mut self, words: &[u32], element: Element, rows: usize, columns: usize) -> Matrix {
+        let bytes = bytemuck::cast_slice(words);
+        let buffer = kernel::constant(self.kernels.device(), bytes, wgpu::BufferUsages::STORAGE);
+        self.out.constants.push(buffer);
+        Matrix { home: Home::Constant(self.out.constants.len() - 1), element, rows, columns }
+    }
+
+    fn constant_params(&mut self, params: &[QuantParams]) -> Matrix {
+        self.constant(bytemuck::cast_slice(params), Element::I32, params.len(), 4)
+    }
+
+    /// Adds a step that touches `matrices`.
+    fn step(
+        &mut self,
+        node: &str,
+        op: &'static str,
+        shapes: String,
+        why: &'static str,
+        matrices: &[Matrix],
+        bind: impl Fn(&Scope<'_>) -> Result<Call> + Send + Sync + 'static,
+    ) {
+        let touched = matrices.iter().filter_map(|m| match m.home {
+            Home::Need(i) => Some(i),
+            _ => None,
+        });
+        let bytes = matrices.iter().map(|m| (m.rows * m.element.words(m.columns)) as u64 * 4).sum();
+        self.out.steps.push(Step {
+            node: node.into(),
+            op,
+            shapes,
+            bytes,
+            why,
+            touched: touched.collect(),
+            bind: Box::new(bind),
+        });
+    }
+
+    fn done(&mut self, node: &Node, slot: Slot) {
+        self.slots[node.outputs[0].index()].push(slot);
+    }
+
+    /// A copy between matrices that hold the same elements in the same order, in rows of other lengths perhaps.
+    fn copy(&mut self, node: &str, x: Matrix, out: Matrix, why: &'static str) {
+        let shapes = format!("[{}, {}] -> [{}, {}]", x.rows, x.columns, out.rows, out.columns);
+        self.step(node, "reshape", shapes, why, &[x, out], move |s| {
+            let op = Permute::with_kernels(s.kernels, &PermuteDescriptor { element: x.element })?;
+            op.bind_reshape(&ReshapeBindings { x: s.view(&x), out: s.view(&out) })
+        });
+    }
+
+    fn permute(
+        &mut self,
+        node: &str,
+        x: Matrix,
+        shape: Vec<usize>,
+        order: &'static [usize],
+        out: Matrix,
+        why: &'static str,
+    ) {
+        self.step(node, "permute", format!("{shape:?} by {order:?}"), why, &[x, out], move |s| {
+            let op = Permute::with_kernels(s.kernels, &PermuteDescriptor { element: x.element })?;
+            op.bind(&PermuteBindings { x: s.view(&x), shape: &shape, order, out: s.view(&out) })
+        });
+    }
+
+    // ---- Values in the order that an op wants.
+
+    fn input(&self, node: &Node, i: usize) -> Result<ValueId> {
+        node.inputs.get(i).copied().flatten().ok_or_else(|| self.fail(node, format!("input {i} is missing")))
+    }
+
+    fn fail(&self, node: &Node, detail: impl Into<String>) -> Error {
+        self.model.node_error(node, detail)
+    }
+
+    /// The value as it was made, or uploaded where it is a constant.
+    fn made(&mut self, id: ValueId) -> Result<Slot> {
+        if let Some(slot) = self.slots[id.index()].first() {
+            return Ok(*slot);
+        }
+        let value = self.model.value(id);
+        let Some(tensor) = value.constant.clone() else {
+            return Err(Error::Model(format!("`{}` is read before anything makes it", value.name)));
+        };
+        let shape = self.natural(Home::Input(0), id);
+        let matrix = self.constant(&tensor.to_device_words()?, tensor.element(), shape.rows, shape.columns);
+        let params = match &value.quant {
+            Some(Quant::Static { axis: None, params }) => Some(self.constant_params(params)),
+            _ => None,
+        };
+        let slot = Slot { matrix, order: Order::Natural, params };
+        self.slots[id.index()].push(slot);
+        Ok(slot)
+    }
+
+    /// The value in a given order, turned if it must be.
+    fn get(&mut self, id: ValueId, order: Order, node: &str) -> Result<Slot> {
+        let made = self.made(id)?;
+        if let Some(slot) = self.slots[id.index()].iter().find(|s| s.order == order) {
+            return Ok(*slot);
+        }
+        let element = made.matrix.element;
+        // Without padding, an order that moves no element is the same memory.
+        let dense = |columns: usize| columns.is_multiple_of(element.per_word());
+        let matrix = match (made.order, order) {
+            (Order::Natural, Order::ChannelsLast) => {
+                let [n, c, h, w] = self.image(id)?;
+                if (c == 1 || h * w == 1) && dense(c) && dense(w) {
+                    Matrix { rows: n * h * w, columns: c, ..made.matrix }
+                } else {
+                    let out = self.need(element, n * h * w, c);
+                    self.permute(
+                        node,
+                        made.matrix,
+                        vec![n, c, h, w],
+                        &[0, 2, 3, 1],
+                        out,
+                        "images lie channels last",
+                    );
+                    out
+                }
+            }
+            (Order::ChannelsLast, Order::Natural) => {
+                let [n, c, h, w] = self.image(id)?;
+                if (c == 1 || h * w == 1) && dense(c) && dense(w) {
+                    Matrix { rows: n * c * h, columns: w, ..made.matrix }
+                } else {
+                    let out = self.result(id, Order::Natural, n * c * h, w);
+                    self.permute(
+                        node,
+                        made.matrix,
+                        vec![n, h, w, c],
+                        &[0, 3, 1, 2],
+                        out,
+                        "back to the model's order",
+                    );
+                    out
+                }
+            }
+            (Order::Flat { channels, pixels }, Order::Natural) => {
+                let n = made.matrix.rows;
+                let x = Matrix { rows: n * pixels, columns: channels, ..made.matrix };
+                let turned = self.need(element, n * channels, pixels);
+                self.permute(
+                    node,
+                    x,
+                    vec![n, pixels, channels],
+                    &[0, 2, 1],
+                    turned,
+                    "back to the model's order",
+                );
+                if dense(pixels) {
+                    Matrix { rows: n, columns: channels * pixels, ..turned }
+                } else {
+                    let out = self.need(element, n, channels * pixels);
+                    self.copy(node, turned, out, "rows are padded to whole words");
+                    out
+                }
+            }
+            (from, to) => {
+                let name = &self.model.value(id).name;
+                return Err(Error::Model(format!("`{name}` cannot go from {from:?} to {to:?}")));
+            }
+        };
+        let slot = Slot { matrix, order, params: made.params };
+        self.slots[id.index()].push(slot);
+        Ok(slot)
+    }
+
+    /// The dimensions of an image.
+    fn image(&self, id: ValueId) -> Result<[usize; 4]> {
+        <[usize; 4]>::try_from(&self.shapes[id.index()][..]).map_err(|_| Error::Shape {
+            op: "plan",
+            detail: format!(
+                "`{}` is {:?}, expected an image",
+                self.model.value(id).name,
+                self.shapes[id.index()]
+            ),
+        })
+    }
+
+    /// Input `i` for an op that works on one element at a time: channels last where that is wanted later on, else as
+    /// it was made.
+    fn elementwise(&mut self, node: &Node, i: usize) -> Result<Slot> {
+        let id = self.input(node, i)?;
+        let made = self.made(id)?;
+        let turn = self.wants_channels_last[node.outputs[0].index()] && self.shapes[id.index()].len() == 4;
+        if turn { self.get(id, Order::ChannelsLast, &node.name) } else { Ok(made) }
+    }
+
+    /// The one set of parameters of a statically quantized value.
+    fn static_params(&self, node: &Node, id: ValueId) -> Result<QuantParams> {
+        match &self.model.value(id).quant {
+            Some(Quant::Static { axis: None, params }) if params.len() == 1 => Ok(params[0]),
+            other => {
+                let name = &self.model.value(id).name;
+                Err(self.fail(
+                    node,
+                    format!("`{name}` is quantized as {other:?}, expected one static set of parameters"),
+                ))
+            }
+        }
+    }
+
+    /// Flatten and Reshape: nothing to do where rows stay whole; images flattened for a matrix keep their order.
+    fn reshape(&mut self, node: &'m Node) -> Result<()> {
+        let (x, y) = (self.input(node, 0)?, node.outputs[0]);
+        let made = self.made(x)?;
+        if made.order == Order::ChannelsLast && self.only_linear_reads(y) {
+            let [n, c, h, w] = self.image(x)?;
+            if self.shapes[y.index()] == [n, c * h * w] && !self.model.outputs().contains(&y) {
+                let columns = h * w * made.matrix.element.words(c) * made.matrix.element.per_word();
+                let matrix = Matrix { rows: n, columns, ..made.matrix };
+                let order = Order::Flat { channels: c, pixels: h * w };
+                self.done(node, Slot { matrix, order, params: made.params });
+                return Ok(());
+            }
+        }
+        let slot = self.get(x, Order::Natural, &node.name)?;
+        let element = slot.matrix.element;
+        let shape = self.natural(slot.matrix.home, y);
+        let same = element.per_word() == 1
+            || slot.matrix.columns == shape.columns
+            || [slot.matrix.columns, shape.columns].iter().all(|c| c.is_multiple_of(element.per_word()));
+        let matrix = if same {
+            Matrix { rows: shape.rows, columns: shape.columns, ..slot.matrix }
+        } else {
+            let out = self.result(y, Order::Natural, shape.rows, shape.columns);
+            self.copy(&node.name, slot.matrix, out, "rows are padded to whole words");
+            out
+        };
+        self.done(node, Slot { matrix, order: Order::Natural, params: slot.params });
+        Ok(())
+    }
+
+    /// Whether everything that reads a value is a Linear, perhaps through elementwise ops, so that weights can take
+    /// the value's order.
+    fn only_linear_reads(&self, id: ValueId) -> bool {
+        let mut readers = self.model.nodes().iter().filter(|n| n.inputs.contains(&Some(id))).peekable();
+        readers.peek().is_some()
+            && readers.all(|n| match n.op {
+                Op::Linear { .. } => n.inputs[1..].iter().all(|i| *i != Some(id)),
+                Op::Quantize | Op::Dequantize | Op::Cast | Op::Activation(_) => {
+                    !self.model.outputs().contains(&n.outputs[0]) && self.only_linear_reads(n.outputs[0])
+                }
+                _ => false,
+            })
+    }
+
+    /// A constant input.
+    fn weight(&self, node: &Node, i: usize) -> Result<&'m Tensor> {
+        let id = self.input(node, i)?;
+        self.model.constant(id).ok_or_else(|| {
+            self.fail(node, format!("input {i}, `{}`, must be constant", self.model.value(id).name))
+        })
+    }
+}

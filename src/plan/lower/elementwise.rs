@@ -1,0 +1,227 @@
+//! Ops that work on one element, one pixel or one row at a time.
+
+use super::{Lowering, Order, Slot};
+use crate::error::Result;
+use crate::graph::{Activation, Node, PoolKind, Quant, Window};
+use crate::ops::{
+    Add, AddBindings, AddDescriptor, Dequantize, MinMax, MinMaxBindings, MinMaxDescriptor, Pool,
+    PoolBindings, PoolDescriptor, Quantize, QuantizeBindings, QuantizeDescriptor, QuantizeRows,
+    QuantizeRowsBindings, QuantizeRowsDescriptor, RangeParams, RangeParamsBindings, RangeParamsDescriptor,
+    Unary, UnaryBindings, UnaryDescriptor, UnaryOp,
+};
+use crate::plan::Matrix;
+use crate::quant::Scheme;
+use crate::tensor::Element;
+
+fn shape_of(m: &Matrix) -> String {
+    format!("[{}, {}]", m.rows, m.columns)
+}
+
+impl<'m> Lowering<'m> {
+    /// Max or average over windows. In int8 both keep the parameters of what they read, unless the model says that a
+    /// mean has its own.
+    pub(super) fn pool(&mut self, node: &'m Node, kind: PoolKind, window: Window) -> Result<()> {
+        let (x_id, y) = (self.input(node, 0)?, node.outputs[0]);
+        let [batch, channels, height, width] = self.image(x_id)?;
+        let [_, _, out_height, out_width] = self.image(y)?;
+        let x = self.get(x_id, Order::ChannelsLast, &node.name)?;
+        let element = x.matrix.element;
+        let out = self.result(y, Order::ChannelsLast, batch * out_height * out_width, channels);
+        let (x_matrix, params) = (x.matrix, x.params);
+        let shapes = format!("[{batch}, {height}, {width}, {channels}] -> [{out_height}, {out_width}]");
+        let mut touched = vec![x_matrix, out];
+        touched.extend(params);
+        let why = if element == Element::I8 {
+            "on the integers: the parameters are the input's"
+        } else {
+            "channels last"
+        };
+        let d = PoolDescriptor { element, kind, window };
+        self.step(&node.name, "pool", shapes, why, &touched, move |s| {
+            Pool::with_kernels(s.kernels, &d)?.bind(&PoolBindings {
+                x: s.view(&x_matrix),
+                batch,
+                size: [height, width],
+                params: params.as_ref().map(|m| s.view(m)),
+                out: s.view(&out),
+            })
+        });
+        self.done(node, Slot { matrix: out, order: Order::ChannelsLast, params });
+        Ok(())
+    }
+
+    pub(super) fn global_average(&mut self, node: &'m Node) -> Result<()> {
+        let [_, _, height, width] = self.image(self.input(node, 0)?)?;
+        self.pool(node, PoolKind::Average { include_pad: false }, Window::new([height, width], [1, 1]))
+    }
+
+    pub(super) fn activation(&mut self, node: &'m Node, activation: Activation) -> Result<()> {
+        self.unary(node, UnaryOp::Activation(activation), "an activation that no op before it could take in")
+    }
+
+    pub(super) fn cast(&mut self, node: &'m Node) -> Result<()> {
+        self.unary(node, UnaryOp::Cast, "the model changes precision here")
+    }
+
+    fn unary(&mut self, node: &'m Node, op: UnaryOp, why: &'static str) -> Result<()> {
+        let x = self.elementwise(node, 0)?;
+        let y = node.outputs[0];
+        let out = self.result(y, x.order, x.matrix.rows, x.matrix.columns);
+        let (matrix, params) = (x.matrix, x.params);
+        let d = UnaryDescriptor { element: matrix.element, out: out.element, op };
+        let mut touched = vec![matrix, out];
+        touched.extend(params);
+        self.step(&node.name, "unary", shape_of(&matrix), why, &touched, move |s| {
+            Unary::with_kernels(s.kernels, &d)?.bind(&UnaryBindings {
+                x: s.view(&matrix),
+                params: params.as_ref().map(|m| s.view(m)),
+                out: s.view(&out),
+            })
+        });
+        self.done(node, Slot { matrix: out, order: x.order, params });
+        Ok(())
+    }
+
+    pub(super) fn add(&mut self, node: &'m Node, activation: Activation) -> Result<()> {
+        let (a_id, b_id, y) = (self.input(node, 0)?, self.input(node, 1)?, node.outputs[0]);
+        let shape = |id: crate::graph::ValueId| self.shapes[id.index()].clone();
+        let (a_shape, b_shape, y_shape) = (shape(a_id), shape(b_id), shape(y));
+        // Operands of one shape may lie in any order, if it is the same; broadcasting follows the model's.
+        let (a, b, order, dims) = if a_shape == b_shape {
+            let a = self.elementwise(node, 0)?;
+            let order = if matches!(a.order, Order::Flat { .. }) { Order::Natural } else { a.order };
+            let (a, b) = (self.get(a_id, order, &node.name)?, self.get(b_id, order, &node.name)?);
+            let dims = vec![a.matrix.rows, a.matrix.columns];
+            (a, b, order, [dims.clone(), dims.clone(), dims])
+        } else {
+            let a = self.get(a_id, Order::Natural, &node.name)?;
+            let b = self.get(b_id, Order::Natural, &node.name)?;
+            (a, b, Order::Natural, [a_shape, b_shape, y_shape])
+        };
+        let [a_dims, b_dims, y_dims] = dims;
+        let columns = y_dims.last().copied().unwrap_or(1);
+        let out = self.result(y, order, y_dims.iter().rev().skip(1).product(), columns);
+        let out_params = match out.element {
+            Element::I8 => {
+                let params = self.static_params(node, y)?;
+                Some(self.constant_params(&[params]))
+            }
+            _ => None,
+        };
+        let d = AddDescriptor { element: a.matrix.element, activation };
+        let (am, bm) = (a.matrix, b.matrix);
+        let (ap, bp) = (a.params, b.params);
+        let mut touched = vec![am, bm, out];
+        touched.extend(ap);
+        touched.extend(bp);
+        let why = if am.element == Element::I8 { "added as reals, requantized" } else { "elementwise" };
+        self.step(&node.name, "add", format!("{a_dims:?} + {b_dims:?}"), why, &touched, move |s| {
+            let view = |m: &Option<Matrix>| m.as_ref().map(|m| s.view(m));
+            Add::with_kernels(s.kernels, &d)?.bind(&AddBindings {
+                a: s.view(&am),
+                a_shape: &a_dims,
+                b: s.view(&bm),
+                b_shape: &b_dims,
+                a_params: view(&ap),
+                b_params: view(&bp),
+                out_params: view(&out_params),
+                out: s.view(&out),
+            })
+        });
+        self.done(node, Slot { matrix: out, order, params: out_params });
+        Ok(())
+    }
+
+    pub(super) fn quantize(&mut self, node: &'m Node) -> Result<()> {
+        let x = self.elementwise(node, 0)?;
+        let y = node.outputs[0];
+        let matrix = x.matrix;
+        let (rows, columns) = (matrix.rows, matrix.columns);
+        let out = self.result(y, x.order, rows, columns);
+        let params = match self.model.value(y).quant.clone() {
+            Some(Quant::Static { .. }) => {
+                let params = self.static_params(node, y)?;
+                let params = self.constant_params(&[params]);
+                self.quantize_with(node, matrix, params, out, "the parameters are known");
+                params
+            }
+            Some(Quant::Dynamic { scheme, per_row: true }) => {
+                let params = self.need(Element::I32, rows, 4);
+                let why = "the range of each row, measured and used in one dispatch";
+                let d = QuantizeRowsDescriptor { element: matrix.element, scheme };
+                self.step(
+                    &node.name,
+                    "quantize_rows",
+                    shape_of(&matrix),
+                    why,
+                    &[matrix, out, params],
+                    move |s| {
+                        QuantizeRows::with_kernels(s.kernels, &d)?.bind(&QuantizeRowsBindings {
+                            x: s.view(&matrix),
+                            params: s.view(&params),
+                            out: s.view(&out),
+                        })
+                    },
+                );
+                params
+            }
+            Some(Quant::Dynamic { scheme, per_row: false }) => {
+                let params = self.measure(node, matrix, scheme);
+                self.quantize_with(node, matrix, params, out, "the parameters were just measured");
+                params
+            }
+            None => return Err(self.fail(node, "its output has no quantization")),
+        };
+        self.done(node, Slot { matrix: out, order: x.order, params: Some(params) });
+        Ok(())
+    }
+
+    /// The range of a tensor and the parameters from it, on the device: no read-back.
+    fn measure(&mut self, node: &Node, x: Matrix, scheme: Scheme) -> Matrix {
+        let state = self.need(Element::I32, 1, 4);
+        let params = self.need(Element::I32, 1, 4);
+        let shape = shape_of(&x);
+        self.step(&node.name, "minmax", shape, "the range of this batch", &[x, state], move |s| {
+            let d = MinMaxDescriptor { element: x.element, ..Default::default() };
+            let op = MinMax::with_kernels(s.kernels, &d)?;
+            op.bind(&MinMaxBindings { x: s.view(&x), outer: 1, state: s.view(&state) })
+        });
+        self.step(
+            &node.name,
+            "range_params",
+            String::new(),
+            "from range to scale, on the device",
+            &[state, params],
+            move |s| {
+                let op = RangeParams::with_kernels(s.kernels, &RangeParamsDescriptor { scheme })?;
+                op.bind(&RangeParamsBindings { state: s.view(&state), params: s.view(&params) })
+            },
+        );
+        params
+    }
+
+    fn quantize_with(&mut self, node: &Node, x: Matrix, params: Matrix, out: Matrix, why: &'static str) {
+        let d = QuantizeDescriptor { element: x.element, by_row: false };
+        self.step(&node.name, "quantize", shape_of(&x), why, &[x, params, out], move |s| {
+            let op = Quantize::with_kernels(s.kernels, &d)?;
+            op.bind(&QuantizeBindings { x: s.view(&x), params: s.view(&params), out: s.view(&out) })
+        });
+    }
+
+    pub(super) fn dequantize(&mut self, node: &'m Node) -> Result<()> {
+        let x = self.elementwise(node, 0)?;
+        let Some(params) = x.params else {
+            return Err(self.fail(node, "its input has no quantization parameters"));
+        };
+        let matrix = x.matrix;
+        let out = self.result(node.outputs[0], x.order, matrix.rows, matrix.columns);
+        let d = QuantizeDescriptor { element: out.element, by_row: true };
+        let why = "what follows is float";
+        self.step(&node.name, "dequantize", shape_of(&matrix), why, &[matrix, params, out], move |s| {
+            let op = Dequantize::with_kernels(s.kernels, &d)?;
+            op.bind(&QuantizeBindings { x: s.view(&matrix), params: s.view(&params), out: s.view(&out) })
+        });
+        self.done(node, Slot { matrix: out, order: x.order, params: None });
+        Ok(())
+    }
+}

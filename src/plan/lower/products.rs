@@ -1,0 +1,283 @@
+//! Convolutions and matrix products.
+
+use super::{Lowering, Order, Slot};
+use crate::error::Result;
+use crate::graph::{Activation, Node, Quant, ValueId, Window};
+use crate::ops::{
+    Conv, ConvBindings, ConvDescriptor, ConvOperands, EpilogueBindings, Gemm, GemmBindings, GemmDescriptor,
+    GemmI8, GemmI8Bindings, GemmI8Descriptor, Layout, Packed,
+};
+use crate::plan::weights::permuted;
+use crate::plan::{Matrix, Scope};
+use crate::tensor::{Data, Element};
+
+/// What an int8 product needs beside its operands.
+#[derive(Clone, Copy)]
+struct Epilogue {
+    a_params: Matrix,
+    b_params: Matrix,
+    b_sums: Matrix,
+    bias: Option<Matrix>,
+    out_params: Option<Matrix>,
+    b_zero_point: bool,
+}
+
+impl Epilogue {
+    fn bindings<'a>(&self, s: &Scope<'a>) -> EpilogueBindings<'a> {
+        EpilogueBindings {
+            a_params: s.view(&self.a_params),
+            b_params: s.view(&self.b_params),
+            b_sums: s.view(&self.b_sums),
+            bias: self.bias.as_ref().map(|m| s.view(m)),
+            out_params: self.out_params.as_ref().map(|m| s.view(m)),
+        }
+    }
+}
+
+fn why(element: Element, out: Element) -> &'static str {
+    match (element, out) {
+        (Element::I8, Element::I8) => "int8 in and out: requantized in the epilogue",
+        (Element::I8, _) => "int8 in, scaled to floats in the epilogue",
+        (Element::F16, _) => "f16 in memory, sums in f32",
+        _ => "f32",
+    }
+}
+
+impl<'m> Lowering<'m> {
+    /// The bias of a product: f32, or i32 as it is.
+    fn bias(&mut self, node: &Node, n: usize) -> Result<Option<Matrix>> {
+        if node.inputs.get(2).copied().flatten().is_none() {
+            return Ok(None);
+        }
+        let tensor = self.weight(node, 2)?;
+        if tensor.len() != n {
+            return Err(
+                self.fail(node, format!("the bias has {} elements, but there are {n} outputs", tensor.len()))
+            );
+        }
+        let (words, element) = match tensor.data() {
+            Data::I32(v) => (v.iter().map(|&x| x as u32).collect::<Vec<_>>(), Element::I32),
+            _ => (tensor.to_f32().iter().map(|x| x.to_bits()).collect(), Element::F32),
+        };
+        Ok(Some(self.constant(&words, element, 1, n)))
+    }
+
+    /// What goes into an int8 product's epilogue; `None` for floats.
+    fn epilogue(
+        &mut self,
+        node: &Node,
+        x: &Slot,
+        sums: &[i32],
+        n: usize,
+        bias: Option<Matrix>,
+    ) -> Result<Option<Epilogue>> {
+        if x.matrix.element != Element::I8 {
+            return Ok(None);
+        }
+        let (weight, y): (ValueId, ValueId) = (self.input(node, 1)?, node.outputs[0]);
+        let Some(a_params) = x.params else {
+            return Err(self.fail(node, "its input is int8 without quantization parameters"));
+        };
+        let params = match &self.model.value(weight).quant {
+            Some(Quant::Static { axis: None | Some(0), params })
+                if params.len() == 1 || params.len() == n =>
+            {
+                params.clone()
+            }
+            other => {
+                let detail = format!(
+                    "weights are quantized as {other:?}, expected 1 or {n} sets of parameters along axis 0"
+                );
+                return Err(self.fail(node, detail));
+            }
+        };
+        let out_params = match self.model.value(y).element {
+            Element::I8 => {
+                let params = self.static_params(node, y)?;
+                Some(self.constant_params(&[params]))
+            }
+            _ => None,
+        };
+        let words: Vec<u32> = sums.iter().map(|&x| x as u32).collect();
+        Ok(Some(Epilogue {
+            a_params,
+            b_params: self.constant_params(&params),
+            b_sums: self.constant(&words, Element::I32, 1, n),
+            bias,
+            out_params,
+            b_zero_point: params.iter().any(|p| p.zero_point != 0),
+        }))
+    }
+
+    /// Everything that a product touches, for liveness and bytes.
+    fn touched(x: Matrix, weights: Matrix, out: Matrix, epilogue: Option<&Epilogue>) -> Vec<Matrix> {
+        let mut all = vec![x, weights, out];
+        all.extend(epilogue.map(|e| e.a_params));
+        all
+    }
+
+    pub(super) fn conv(
+        &mut self,
+        node: &'m Node,
+        window: Window,
+        groups: usize,
+        activation: Activation,
+    ) -> Result<()> {
+        let (x_id, y) = (self.input(node, 0)?, node.outputs[0]);
+        let [batch, channels, height, width] = self.image(x_id)?;
+        let [_, n, out_height, out_width] = self.image(y)?;
+        let x = self.get(x_id, Order::ChannelsLast, &node.name)?;
+        let element = x.matrix.element;
+        let weights = permuted(self.weight(node, 1)?, &[0, 2, 3, 1])?;
+        if weights.element() != element {
+            return Err(self.fail(
+                node,
+                format!("its input is {element:?}, but its weights are {:?}", weights.element()),
+            ));
+        }
+        let bias = self.bias(node, n)?;
+        let out_element = self.model.value(y).element;
+        let mut d = ConvDescriptor {
+            element,
+            out: out_element,
+            window,
+            groups,
+            activation,
+            b_zero_point: false,
+            operand: None,
+            blocking: None,
+        };
+        let packed = d.pack(&weights)?;
+        let w = self.constant(
+            &packed.words,
+            Element::I32,
+            packed.words.len() / packed.pitch.max(1),
+            packed.pitch,
+        );
+        let epilogue = self.epilogue(node, &x, &packed.sums, n, bias)?;
+        d.b_zero_point = epilogue.as_ref().is_some_and(|e| e.b_zero_point);
+        let out = self.result(y, Order::ChannelsLast, batch * out_height * out_width, n);
+        let shapes = format!(
+            "[{batch}, {height}, {width}, {channels}] * {:?} -> [{batch}, {out_height}, {out_width}, {n}]",
+            weights.shape()
+        );
+        let touched = Self::touched(x.matrix, w, out, epilogue.as_ref());
+        let x_matrix = x.matrix;
+        self.step(&node.name, "conv", shapes, why(element, out_element), &touched, move |s| {
+            let operands = match &epilogue {
+                Some(e) => ConvOperands::Int8(e.bindings(s)),
+                None => ConvOperands::Float(bias.as_ref().map(|m| s.view(m))),
+            };
+            Conv::with_kernels(s.kernels, &d)?.bind(&ConvBindings {
+                x: s.view(&x_matrix),
+                batch,
+                size: [height, width],
+                weights: s.view(&w),
+                operands,
+                out: s.view(&out),
+            })
+        });
+        let params = epilogue.and_then(|e| e.out_params);
+        self.done(node, Slot { matrix: out, order: Order::ChannelsLast, params });
+        Ok(())
+    }
+
+    pub(super) fn linear(&mut self, node: &'m Node, activation: Activation) -> Result<()> {
+        let (x_id, y) = (self.input(node, 0)?, node.outputs[0]);
+        let made = self.made(x_id)?;
+        let weights = self.weight(node, 1)?;
+        let [n, k] = weights.shape()[..] else {
+            return Err(self.fail(node, format!("weights are {:?}, expected [n, k]", weights.shape())));
+        };
+        // Asymmetric weights count every element of a row of x, so that padding within it would be counted too.
+        let symmetric = match &self.model.value(self.input(node, 1)?).quant {
+            Some(Quant::Static { params, .. }) => params.iter().all(|p| p.zero_point == 0),
+            _ => true,
+        };
+        let (x, weights) = match made.order {
+            Order::Flat { channels, pixels }
+                if channels * pixels == k && (symmetric || made.matrix.columns == k) =>
+            {
+                // [n, channels * pixels] -> [n, pixels, channels], whose rows are padded as x's pixels are.
+                let turned = permuted(&weights.clone().reshape([n, channels, pixels])?, &[0, 2, 1])?;
+                (made, turned)
+            }
+            _ => (self.get(x_id, Order::Natural, &node.name)?, weights.clone()),
+        };
+        let element = x.matrix.element;
+        if weights.element() != element {
+            return Err(self.fail(
+                node,
+                format!("its input is {element:?}, but its weights are {:?}", weights.element()),
+            ));
+        }
+        let bias = self.bias(node, n)?;
+        let packed = Packed::new(&weights, 1)?;
+        let w = self.constant(&packed.words, Element::I32, packed.rows, packed.pitch);
+        let epilogue = self.epilogue(node, &x, &packed.sums, n, bias)?;
+        let out = self.result(y, Order::Natural, x.matrix.rows, n);
+        let out_element = out.element;
+        let shapes = format!("[{}, {k}] * [{n}, {k}] -> [{}, {n}]", x.matrix.rows, x.matrix.rows);
+        let touched = Self::touched(x.matrix, w, out, epilogue.as_ref());
+        let x_matrix = x.matrix;
+        self.step(&node.name, "gemm", shapes, why(element, out_element), &touched, move |s| {
+            let (a, b, out) = (s.view(&x_matrix), s.view(&w), s.view(&out));
+            if let Some(e) = &epilogue {
+                let d = GemmI8Descriptor {
+                    out: out_element,
+                    layout: Layout::Packed,
+                    b_zero_point: e.b_zero_point,
+                    activation,
+                    ..Default::default()
+                };
+                let bindings = GemmI8Bindings { a, b, epilogue: e.bindings(s), out, batch: 1 };
+                return GemmI8::with_kernels(s.kernels, &d)?.bind(&bindings);
+            }
+            let d = GemmDescriptor {
+                element,
+                out: out_element,
+                layout: Layout::Packed,
+                activation,
+                ..Default::default()
+            };
+            let bias = bias.as_ref().map(|m| s.view(m));
+            Gemm::with_kernels(s.kernels, &d)?.bind(&GemmBindings { a, b, bias, out, batch: 1 })
+        });
+        let params = epilogue.and_then(|e| e.out_params);
+        self.done(node, Slot { matrix: out, order: Order::Natural, params });
+        Ok(())
+    }
+
+    /// Products of two activations: `[.., m, k]` by `[.., k, n]`, with equal outer dimensions or one `b` for all.
+    pub(super) fn matmul(&mut self, node: &'m Node) -> Result<()> {
+        let (a_id, b_id, y) = (self.input(node, 0)?, self.input(node, 1)?, node.outputs[0]);
+        let (a_shape, b_shape) = (self.shapes[a_id.index()].clone(), self.shapes[b_id.index()].clone());
+        let (&[ref a_outer @ .., m, k], &[ref b_outer @ .., _, n]) = (&a_shape[..], &b_shape[..]) else {
+            return Err(self.fail(node, format!("{a_shape:?} by {b_shape:?}: vectors are not supported")));
+        };
+        let shared = b_outer.iter().product::<usize>() == 1;
+        if !shared && a_outer != b_outer {
+            let detail = format!("{a_shape:?} by {b_shape:?}: outer dimensions must be equal, or b's all 1");
+            return Err(self.fail(node, detail));
+        }
+        let batch = a_outer.iter().product::<usize>();
+        let a = self.get(a_id, Order::Natural, &node.name)?.matrix;
+        let b = self.get(b_id, Order::Natural, &node.name)?.matrix;
+        let out = self.result(y, Order::Natural, batch * m, n);
+        let (element, out_element) = (a.element, out.element);
+        if !matches!(element, Element::F32 | Element::F16) || b.element != element {
+            return Err(self.fail(node, format!("{element:?} by {:?} has no kernel", b.element)));
+        }
+        let shapes = format!("{a_shape:?} * {b_shape:?}");
+        // One b for all batches is one product of all rows.
+        let batch = if shared { 1 } else { batch };
+        self.step(&node.name, "gemm", shapes, why(element, out_element), &[a, b, out], move |s| {
+            let d = GemmDescriptor { element, out: out_element, layout: Layout::Kn, ..Default::default() };
+            let b = crate::tensor::View { rows: k * batch, columns: n, ..s.view(&b) };
+            let bindings = GemmBindings { a: s.view(&a), b, bias: None, out: s.view(&out), batch };
+            Gemm::with_kernels(s.kernels, &d)?.bind(&bindings)
+        });
+        self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
+        Ok(())
+    }
+}

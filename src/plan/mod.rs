@@ -1,0 +1,350 @@
+//! A model laid out for a device: memory planned by liveness, and a list of calls that is recorded into the caller's
+//! pass. Nothing here submits, waits or reads back.
+
+mod lower;
+mod pools;
+mod weights;
+
+use crate::error::{Error, Result};
+use crate::graph::Model;
+use crate::kernel::{Call, Kernels};
+use crate::ops::Update;
+use crate::tensor::{Element, View};
+use std::fmt::Write;
+
+/// What is asked of a [`Plan`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlanDescriptor<'a> {
+    /// Shape of each input, as the model has it.
+    pub inputs: &'a [(&'a str, &'a [usize])],
+    /// Ranges to be observed while the plan runs: see [`crate::calibrate`].
+    pub observe: Option<Observe<'a>>,
+}
+
+/// Observers attached to a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Observe<'a> {
+    /// The values, by name.
+    pub values: &'a [String],
+    /// A [`crate::ops::RangeState`] for each value, [`state_stride`] bytes apart.
+    pub states: &'a wgpu::Buffer,
+    /// How a batch's range is added to a state.
+    pub update: Update,
+}
+
+/// Bytes from one observer state to the next: each is bound by itself.
+pub fn state_stride(device: &wgpu::Device) -> u64 {
+    u64::from(device.limits().min_storage_buffer_offset_alignment).max(16)
+}
+
+/// An input or an output of a [`Plan`]: f32, dense, with the model's dimensions in the model's order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// The value's name.
+    pub name: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Type of the elements.
+    pub element: Element,
+}
+
+impl Port {
+    /// The matrix that a buffer for the port is seen as.
+    pub fn view<'a>(&self, buffer: &'a wgpu::Buffer) -> View<'a> {
+        let columns = self.shape.last().copied().unwrap_or(1);
+        View::new(buffer, self.element, self.shape.iter().rev().skip(1).product(), columns)
+    }
+
+    /// Bytes that a buffer for the port needs, never less than 16.
+    pub fn bytes(&self) -> u64 {
+        let columns = self.shape.last().copied().unwrap_or(1);
+        let rows: usize = self.shape.iter().rev().skip(1).product();
+        ((rows * self.element.words(columns)) as u64 * 4).max(16)
+    }
+}
+
+/// Bytes of GPU memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Weights, biases and parameters.
+    pub weights: u64,
+    /// Pools of activations.
+    pub activations: u64,
+    /// The most bytes of activations that live at once: no plan could do with less.
+    pub lower_bound: u64,
+}
+
+/// Where a step finds a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    /// A planned place.
+    Need(usize),
+    /// The caller's buffer for an input.
+    Input(usize),
+    /// The caller's buffer for an output.
+    Output(usize),
+    /// A constant of the plan.
+    Constant(usize),
+    /// The caller's observer states, from the i-th on.
+    State(usize),
+}
+
+/// A matrix in some home.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Matrix {
+    home: Home,
+    element: Element,
+    rows: usize,
+    columns: usize,
+}
+
+/// Resolves homes to views while the calls are made.
+struct Scope<'a> {
+    kernels: &'a Kernels,
+    plan: &'a Plan,
+    inputs: Vec<View<'a>>,
+    outputs: Vec<View<'a>>,
+}
+
+impl<'a> Scope<'a> {
+    fn view(&self, m: &Matrix) -> View<'a> {
+        let dense = |buffer, offset| View::new(buffer, m.element, m.rows, m.columns).at(offset);
+        match m.home {
+            Home::Need(i) => {
+                let place = self.plan.layout.places[i];
+                dense(&self.plan.pools[place.pool], place.offset)
+            }
+            // The caller's view, read as the matrix that the step takes it for: both are dense.
+            Home::Input(i) => dense(self.inputs[i].buffer, self.inputs[i].offset),
+            Home::Output(i) => dense(self.outputs[i].buffer, self.outputs[i].offset),
+            Home::Constant(i) => dense(&self.plan.constants[i], 0),
+            Home::State(i) => {
+                let states = self.plan.states.as_ref().unwrap_or(&self.plan.constants[0]);
+                dense(states, i as u64 * state_stride(self.kernels.device()))
+            }
+        }
+    }
+}
+
+type Bind = Box<dyn Fn(&Scope<'_>) -> Result<Call> + Send + Sync>;
+
+/// One op of the plan.
+struct Step {
+    /// The node it comes from.
+    node: String,
+    /// What it does.
+    op: &'static str,
+    /// Shapes for people.
+    shapes: String,
+    /// Bytes read and written.
+    bytes: u64,
+    /// Why this op and not another.
+    why: &'static str,
+    /// The needs that it touches.
+    touched: Vec<usize>,
+    bind: Bind,
+}
+
+/// A model for given input shapes on a device.
+pub struct Plan {
+    kernels: Kernels,
+    steps: Vec<Step>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    constants: Vec<wgpu::Buffer>,
+    states: Option<wgpu::Buffer>,
+    layout: pools::Layout,
+    pools: Vec<wgpu::Buffer>,
+    memory: Memory,
+}
+
+impl Plan {
+    /// Lays a model out for a device: plans memory, packs and uploads weights.
+    ///
+    /// # Errors
+    /// [`Error::Model`] or [`Error::Node`] where shapes do not fit or an op has no kernel for its elements,
+    /// [`Error::Limit`] where something is larger than the device allows.
+    pub fn new(device: &wgpu::Device, model: &Model, descriptor: &PlanDescriptor<'_>) -> Result<Self> {
+        Self::with_kernels(&Kernels::new(device), model, descriptor)
+    }
+
+    /// The same with kernels shared between plans.
+    ///
+    /// # Errors
+    /// See [`Plan::new`].
+    pub fn with_kernels(kernels: &Kernels, model: &Model, descriptor: &PlanDescriptor<'_>) -> Result<Self> {
+        let lowered = lower::lower(kernels, model, descriptor)?;
+        let device = kernels.device();
+        let limits = device.limits();
+        let mut needs = lowered.needs;
+        for (at, step) in lowered.steps.iter().enumerate() {
+            for &i in &step.touched {
+                needs[i].first = needs[i].first.min(at);
+                needs[i].last = needs[i].last.max(at);
+            }
+        }
+        let touched: Vec<Vec<usize>> = lowered.steps.iter().map(|s| s.touched.clone()).collect();
+        let align = u64::from(limits.min_storage_buffer_offset_alignment).max(16);
+        let layout = pools::place(&needs, &touched, align, limits.max_buffer_size);
+        if let Some(&needed) = layout.pools.iter().find(|&&bytes| bytes > limits.max_buffer_size) {
+            let what = "a tensor in bytes".into();
+            return Err(Error::Limit { op: "plan", what, needed, limit: limits.max_buffer_size });
+        }
+        let pools: Vec<wgpu::Buffer> = layout
+            .pools
+            .iter()
+            .map(|&size| {
+                device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("weighbridge pool"),
+                    size,
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
+                })
+            })
+            .collect();
+        let memory = Memory {
+            weights: lowered.constants.iter().map(wgpu::Buffer::size).sum(),
+            activations: layout.pools.iter().sum(),
+            lower_bound: layout.lower_bound,
+        };
+        Ok(Self {
+            kernels: kernels.clone(),
+            steps: lowered.steps,
+            inputs: lowered.inputs,
+            outputs: lowered.outputs,
+            constants: lowered.constants,
+            states: descriptor.observe.map(|o| o.states.clone()),
+            layout,
+            pools,
+            memory,
+        })
+    }
+
+    /// The inputs, in the model's order.
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// The outputs, in the model's order.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// What the plan takes of GPU memory, without the caller's inputs and outputs.
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    /// Binds the caller's buffers to inputs and outputs, by name, and makes every bind group.
+    ///
+    /// A frame may be recorded as often as wanted. Frames of one plan share its memory: recorded one after the other
+    /// they are right, since a queue runs what it is given in order.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where a port is missing or unknown, [`Error::Shape`] where a view is not of the port's shape,
+    /// and what the ops find wrong with views and limits.
+    pub fn bind(&self, ports: &[(&str, View<'_>)]) -> Result<Frame> {
+        let find = |port: &Port| {
+            let found = ports.iter().find(|(name, _)| *name == port.name).map(|(_, view)| *view);
+            let view = found.ok_or_else(|| Error::Model(format!("nothing is bound to `{}`", port.name)))?;
+            let want = port.view(view.buffer);
+            if (view.element, view.rows * view.columns, view.pitch)
+                != (want.element, want.rows * want.columns, view.element.words(view.columns))
+            {
+                return Err(Error::Shape {
+                    op: "plan",
+                    detail: format!(
+                        "`{}` is bound to [{}, {}] of {:?} with a pitch of {} words, but it is {:?} of {:?}, dense",
+                        port.name,
+                        view.rows,
+                        view.columns,
+                        view.element,
+                        view.pitch,
+                        port.shape,
+                        port.element
+                    ),
+                });
+            }
+            Ok(view)
+        };
+        if let Some((name, _)) =
+            ports.iter().find(|(n, _)| !self.inputs.iter().chain(&self.outputs).any(|p| p.name == *n))
+        {
+            return Err(Error::Model(format!("there is no input or output `{name}`")));
+        }
+        let scope = Scope {
+            kernels: &self.kernels,
+            plan: self,
+            inputs: self.inputs.iter().map(find).collect::<Result<_>>()?,
+            outputs: self.outputs.iter().map(find).collect::<Result<_>>()?,
+        };
+        let calls = self.steps.iter().map(|step| (step.bind)(&scope)).collect::<Result<_>>()?;
+        Ok(Frame { calls })
+    }
+
+    /// A row for each dispatch: node, op, kernel and variant, shapes, bytes, and why.
+    ///
+    /// # Errors
+    /// What [`Plan::bind`] finds wrong, since variants are chosen there.
+    pub fn explain(&self) -> Result<String> {
+        let device = self.kernels.device();
+        let ports: Vec<(&Port, wgpu::Buffer)> = self
+            .inputs
+            .iter()
+            .chain(&self.outputs)
+            .map(|port| {
+                let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("weighbridge explain"),
+                    size: port.bytes(),
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
+                });
+                (port, buffer)
+            })
+            .collect();
+        let views: Vec<_> = ports.iter().map(|(port, b)| (port.name.as_str(), port.view(b))).collect();
+        let frame = self.bind(&views)?;
+        let mut rows: Vec<[String; 6]> =
+            vec![["node", "op", "kernel", "shapes", "bytes", "why"].map(Into::into)];
+        for (step, call) in self.steps.iter().zip(&frame.calls) {
+            for (i, (label, grid)) in call.dispatches().enumerate() {
+                let first = i == 0;
+                let groups: u64 = grid.iter().map(|&g| u64::from(g)).product();
+                rows.push([
+                    if first { step.node.clone() } else { String::new() },
+                    if first { step.op.into() } else { String::new() },
+                    format!("{label} x{groups}"),
+                    if first { step.shapes.clone() } else { String::new() },
+                    if first { step.bytes.to_string() } else { String::new() },
+                    if first { step.why.into() } else { String::new() },
+                ]);
+            }
+        }
+        let widths: Vec<usize> =
+            (0..6).map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
+        let mut text = String::new();
+        for row in &rows {
+            let cells: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+            let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+        }
+        Ok(text)
+    }
+}
+
+/// A plan bound to the caller's buffers.
+pub struct Frame {
+    calls: Vec<Call>,
+}
+
+impl Frame {
+    /// Records every dispatch into the caller's pass. Infallible and repeatable.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.calls.iter().for_each(|call| call.record(pass));
+    }
+
+    /// How many dispatches are recorded.
+    pub fn dispatches(&self) -> usize {
+        self.calls.iter().map(|c| c.dispatches().len()).sum()
+    }
+}
