@@ -8,6 +8,7 @@ mod gemm_i8;
 mod minmax;
 mod permute;
 mod pool;
+mod quant_params;
 mod quantize;
 mod rows;
 mod tile;
@@ -19,6 +20,7 @@ pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
 pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};
 pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
+pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
 pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
 pub use rows::ElementwiseParams;
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
@@ -26,5 +28,5 @@ pub use tile::{Blocking, Layout, Operand, Packed, Params};
 /// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
 /// that need no GPU.
 pub fn shaders() -> Vec<Shader> {
-    [minmax::shaders(), permute::shaders(), pool::shaders(), quantize::shaders()].concat()
+    [minmax::shaders(), permute::shaders(), pool::shaders(), quant_params::shaders(), quantize::shaders()].concat()
 }
