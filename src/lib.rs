@@ -6,9 +6,9 @@ pub mod error;
 pub mod gpu;
 pub mod graph;
 mod kernel;
-pub mod ops;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+pub mod ops;
 pub mod optimize;
 pub mod quant;
 pub mod reference;

@@ -51,8 +51,7 @@ impl Operands {
                     }
                     let word = got[row * n + column];
                     let y = if integer { f64::from(word as i32) } else { f64::from(f32::from_bits(word)) };
-                    let bound =
-                        if integer { 0.0 } else { (k + 2) as f64 * f64::from(f32::EPSILON) * size };
+                    let bound = if integer { 0.0 } else { (k + 2) as f64 * f64::from(f32::EPSILON) * size };
                     assert!((y - want).abs() <= bound, "[{row}, {column}] is {y}, not {want} +- {bound}");
                 }
             }
@@ -93,9 +92,7 @@ impl Operands {
         let a = gpu.upload(&self.a).expect("within the limits");
         let packed = Packed::new(&self.b, 1).expect("a matrix");
         let (b, b_element, b_shape) = match layout {
-            Layout::Packed => {
-                (gpu.upload_words(&packed.words), Element::I32, [packed.rows, packed.pitch])
-            }
+            Layout::Packed => (gpu.upload_words(&packed.words), Element::I32, [packed.rows, packed.pitch]),
             _ => (gpu.upload(&self.b), self.element, [n, k]),
         };
         let b = b.expect("within the limits");
@@ -124,8 +121,7 @@ impl Operands {
             };
             GemmI8::with_kernels(gpu.kernels(), &descriptor).and_then(|op| op.bind(&bindings))
         } else {
-            let descriptor =
-                GemmDescriptor { element: self.element, layout, operand, ..Default::default() };
+            let descriptor = GemmDescriptor { element: self.element, layout, operand, ..Default::default() };
             let bindings = GemmBindings {
                 a: a_view,
                 b: b_view,

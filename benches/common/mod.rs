@@ -138,7 +138,7 @@ const ROOFLINE: &str = include_str!("../../shaders/naive/roofline.wgsl");
 pub fn copy(gpu: &Gpu) -> Group {
     let words = 1 << 24;
     let (from, to) = (buffer(gpu, words), buffer(gpu, words));
-    let grid = [(words / 16 / 64) as u32, 1, 1];
+    let grid = [(words / 64 / 64) as u32, 1, 1];
     let record = plain(gpu, ROOFLINE, "copy", &[words as u32 / 4, 0, 0, 0], &[&from, &to], grid);
     let case = Case { name: "copy".into(), role: Role::Ours, record, check: Box::new(|_| {}) };
     Group { name: "roofline: copy".into(), work: Work::Bytes(words as u64 * 8), cases: vec![case] }

@@ -3,15 +3,11 @@
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 
-// Four vectors a thread, neighbouring threads side by side.
+// Sixteen vectors a thread, neighbouring threads side by side.
 @compute @workgroup_size(64, 1, 1)
 fn copy(@builtin(global_invocation_id) id: vec3<u32>) {
-    let quarter = p.x / 4u;
-    if id.x >= quarter { return; }
-    out[id.x] = x[id.x];
-    out[id.x + quarter] = x[id.x + quarter];
-    out[id.x + 2u * quarter] = x[id.x + 2u * quarter];
-    out[id.x + 3u * quarter] = x[id.x + 3u * quarter];
+    let step = p.x / 16u;
+    for (var j = 0u; j < 16u; j++) { out[id.x + j * step] = x[id.x + j * step]; }
 }
 
 // Eight vectors of independent sums, 64 operations an iteration.

@@ -2,6 +2,7 @@
 //!
 //! `new` checks features, `bind` checks shapes and limits and makes everything, `record` cannot fail.
 
+mod catalogue;
 mod conv;
 mod gemm;
 mod gemm_i8;
@@ -13,6 +14,7 @@ mod rows;
 mod tile;
 
 pub use crate::kernel::{Call, Kernels, Shader};
+pub use catalogue::catalogue;
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
