@@ -3,19 +3,12 @@
 #[path = "common/gpu.rs"]
 mod gpu;
 
-use gpu::{Guarded, Rng, gpu, upload_pitched};
+use gpu::{Guarded, Rng, gpu, has_broadcast, upload_pitched};
 use half::f16;
 use weighbridge::graph::Activation;
 use weighbridge::ops::{Blocking, Gemm, GemmBindings, GemmDescriptor, Layout, Operand, Packed};
+use weighbridge::reference::{self, BLayout, Storage};
 use weighbridge::tensor::{Data, Element, Tensor, View};
-
-const BLOCKINGS: [Blocking; 5] = [
-    Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
-    Blocking::Broadcast { lanes: 8, groups: 4, quads: 2 },
-    Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
-    Blocking::Direct { lanes: 32, rows: 1, quads: 1 },
-    Blocking::Tiled,
-];
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -96,93 +89,101 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
         .unwrap_or_else(|e| panic!("{c:?}: {e}"));
     gpu.submit(|pass| call.record(pass));
     let got = out.matrix(gpu, c.out, c.batch * c.m, c.n, out_pitch).to_f32();
-    let av = a.to_f32();
-    for (batch, b) in bs.iter().enumerate() {
-        let bv = b.to_f32();
-        for i in 0..c.m {
-            for j in 0..c.n {
-                let row = batch * c.m + i;
-                let terms = (0..c.k).map(|k| f64::from(av[row * c.k + k]) * f64::from(bv[j * c.k + k]));
-                let (mut want, mut size) = (0.0, 0.0);
-                for t in terms {
-                    want += t;
-                    size += t.abs();
-                }
-                if c.bias {
-                    want += f64::from(bias[j]);
-                    size += f64::from(bias[j]).abs();
-                }
-                want = match c.activation {
-                    Activation::Identity => want,
-                    Activation::Relu => want.max(0.0),
-                    Activation::Clip { lo, hi } => want.clamp(lo.into(), hi.into()),
-                };
-                let mut bound = (c.k + 2) as f64 * f64::from(f32::EPSILON) * size;
-                if c.out == Element::F16 {
-                    bound += (want.abs() + bound) / 2048.0 + 6e-8;
-                }
-                let y = f64::from(got[row * c.n + j]);
-                assert!((y - want).abs() <= bound, "{c:?} at [{row}, {j}]: {y} is not {want} +- {bound}");
-            }
+    let bv: Vec<f32> = bs.iter().flat_map(|b| b.to_f32()).collect();
+    let args = reference::Gemm {
+        batch: c.batch,
+        m: c.m,
+        n: c.n,
+        k: c.k,
+        a: &a.to_f32(),
+        b: &bv,
+        layout: BLayout::Nk,
+        bias: c.bias.then_some(&bias),
+        activation: c.activation,
+    };
+    let storage = if c.out == Element::F16 { Storage::F16 } else { Storage::F32 };
+    let want = reference::gemm(&args).unwrap();
+    let bound = reference::gemm_bound(&args, storage).unwrap();
+    for (i, &y) in got.iter().enumerate() {
+        let y = f64::from(y);
+        assert!((y - want[i]).abs() <= bound[i], "{c:?} at {i}: {y} is not {} +- {}", want[i], bound[i]);
+    }
+}
+
+fn around_the_tile(blocking: Blocking) {
+    let Some(gpu) = gpu() else { return };
+    if matches!(blocking, Blocking::Broadcast { .. }) && !has_broadcast(gpu) {
+        return;
+    }
+    let [tile_m, tile_n] = blocking.tile().map(|t| t as usize);
+    for operand in [Operand::F32, Operand::F16, Operand::F16Native] {
+        if operand == Operand::F16Native && !gpu.device().features().contains(wgpu::Features::SHADER_F16) {
+            eprintln!("left out: no SHADER_F16");
+            continue;
         }
+        let base = Case {
+            m: 1,
+            n: 1,
+            k: 1,
+            batch: 1,
+            bias: true,
+            activation: Activation::Identity,
+            out: Element::F32,
+            layout: Layout::Packed,
+            operand,
+            blocking,
+            gap: 0,
+        };
+        for (m, n, k) in [
+            (0, 3, 8),
+            (1, 1, 32),
+            (tile_m - 1, tile_n - 1, 40),
+            (tile_m, tile_n, 64),
+            (tile_m + 1, tile_n + 1, 8),
+            (2 * tile_m + 3, 2 * tile_n + 3, 24),
+        ] {
+            check(gpu, Case { m, n, k, ..base });
+        }
+        check(gpu, Case { m: 9, n: 12, k: 48, out: Element::F16, activation: Activation::Relu, ..base });
+        if operand == Operand::F16Native {
+            continue;
+        }
+        // Ragged k, rows apart, other layouts, batches.
+        let clip = Activation::Clip { lo: -0.5, hi: 0.25 };
+        for layout in [Layout::Nk, Layout::Kn, Layout::Packed] {
+            check(
+                gpu,
+                Case { m: tile_m + 2, n: tile_n + 5, k: 37, layout, gap: 3, activation: clip, ..base },
+            );
+        }
+        check(gpu, Case { m: 5, n: 7, k: 0, ..base });
+        check(gpu, Case { m: 5, n: 7, k: 1, layout: Layout::Kn, ..base });
+        check(gpu, Case { m: 3, n: 6, k: 19, layout: Layout::Nk, batch: 3, bias: false, ..base });
+        check(gpu, Case { m: 513, n: 5, k: 8, ..base });
     }
 }
 
 #[test]
-fn every_variant_at_sizes_around_its_tile() {
-    let Some(gpu) = gpu() else { return };
-    let features = gpu.device().features();
-    let base = Case {
-        m: 1,
-        n: 1,
-        k: 1,
-        batch: 1,
-        bias: true,
-        activation: Activation::Identity,
-        out: Element::F32,
-        layout: Layout::Packed,
-        operand: Operand::F32,
-        blocking: BLOCKINGS[0],
-        gap: 0,
-    };
-    for blocking in BLOCKINGS {
-        if matches!(blocking, Blocking::Broadcast { .. })
-            && (!features.contains(wgpu::Features::SUBGROUP)
-                || gpu.device().adapter_info().subgroup_min_size < 8)
-        {
-            eprintln!("left out: {blocking:?} needs subgroups of 8");
-            continue;
-        }
-        let [tile_m, tile_n] = blocking.tile().map(|t| t as usize);
-        for operand in [Operand::F32, Operand::F16, Operand::F16Native] {
-            if operand == Operand::F16Native && !features.contains(wgpu::Features::SHADER_F16) {
-                eprintln!("left out: no SHADER_F16");
-                continue;
-            }
-            let base = Case { operand, blocking, ..base };
-            for (m, n, k) in [
-                (0, 3, 8),
-                (1, 1, 32),
-                (tile_m - 1, tile_n - 1, 40),
-                (tile_m, tile_n, 64),
-                (tile_m + 1, tile_n + 1, 8),
-                (2 * tile_m + 3, 2 * tile_n + 3, 24),
-            ] {
-                check(gpu, Case { m, n, k, ..base });
-            }
-            check(gpu, Case { m: 9, n: 12, k: 48, out: Element::F16, activation: Activation::Relu, ..base });
-            if operand == Operand::F16Native {
-                continue;
-            }
-            // Ragged k, rows apart, other layouts, batches.
-            let clip = Activation::Clip { lo: -0.5, hi: 0.25 };
-            for layout in [Layout::Nk, Layout::Kn, Layout::Packed] {
-                check(gpu, Case { m: 5, n: 7, k: 0, layout, ..base });
-                check(gpu, Case { m: 5, n: 7, k: 1, layout, activation: clip, ..base });
-                check(gpu, Case { m: tile_m + 2, n: tile_n + 5, k: 37, layout, gap: 3, bias: false, ..base });
-                check(gpu, Case { m: 3, n: 6, k: 19, layout, batch: 3, out: Element::F16, ..base });
-            }
-        }
-        check(gpu, Case { m: 513, n: 5, k: 9, blocking, ..base });
-    }
+fn broadcast_small() {
+    around_the_tile(Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 });
+}
+
+#[test]
+fn broadcast_large() {
+    around_the_tile(Blocking::Broadcast { lanes: 8, groups: 4, quads: 2 });
+}
+
+#[test]
+fn direct() {
+    around_the_tile(Blocking::Direct { lanes: 8, rows: 8, quads: 1 });
+}
+
+#[test]
+fn direct_one_row() {
+    around_the_tile(Blocking::Direct { lanes: 32, rows: 1, quads: 1 });
+}
+
+#[test]
+fn tiled() {
+    around_the_tile(Blocking::Tiled);
 }

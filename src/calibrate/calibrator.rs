@@ -7,7 +7,7 @@ use crate::graph::Model;
 use crate::ops::{RangeState, Update};
 use crate::optimize::observed_values;
 use crate::plan::{Observe, PlanDescriptor, state_stride};
-use crate::quant::{Observer, Range};
+use crate::quant::Observer;
 use crate::reference::Extrema;
 use crate::session::Prepared;
 use crate::tensor::Tensor;
@@ -77,10 +77,7 @@ impl<'g> Calibrator<'g> {
         let prepared = match self.prepared.take().filter(same) {
             Some(prepared) => prepared,
             None => {
-                let update = match self.observer {
-                    Observer::MinMax => Update::Running,
-                    Observer::MovingAverage { constant } => Update::MovingAverage(constant),
-                };
+                let update = Update::Accumulate(self.observer);
                 let observe = Observe { values: &self.values, states: &self.states, update };
                 let descriptor = PlanDescriptor { inputs: &shapes, observe: Some(observe) };
                 Prepared::new(self.gpu, &self.model, &descriptor)?
@@ -139,7 +136,7 @@ impl<'g> Calibrator<'g> {
             if state.batches == 0 {
                 return fail(format!("no element was seen in {} batches", self.batches));
             }
-            ranges.values.insert(value, Range { min: state.min, max: state.max });
+            ranges.values.insert(value, state.range());
         }
         Ok(ranges)
     }

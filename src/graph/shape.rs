@@ -168,26 +168,13 @@ fn check_bias(inputs: &[Option<&[Dim]>], n: usize) -> Result<(), String> {
 
 /// How many windows there are along `axis` (0: height, 1: width).
 fn slide(dim: &Dim, window: &Window, axis: usize, output: &str) -> Result<Dim, String> {
-    let (kernel, stride, dilation) = (window.kernel[axis], window.stride[axis], window.dilation[axis]);
+    if let Dim::Fixed(n) = dim {
+        return window.out_len(axis, *n).map(Dim::Fixed);
+    }
     let pads = window.pad_begin[axis].checked_add(window.pad_end[axis]);
-    // What a window spans, first tap to last.
-    let span = kernel.checked_sub(1).and_then(|k| k.checked_mul(dilation)).and_then(|s| s.checked_add(1));
-    let (Some(pads), Some(span), 1.., 1..) = (pads, span, stride, dilation) else {
-        return Err(format!("the window {window:?} cannot be"));
-    };
-    let n = match dim {
-        Dim::Fixed(n) => *n,
-        // As many windows as there were elements, whatever their number.
-        _ if stride == 1 && pads == span - 1 => return Ok(dim.clone()),
-        _ => return Ok(fresh(output, axis + 2)),
-    };
-    let Some(room) = n.checked_add(pads).and_then(|padded| padded.checked_sub(span)) else {
-        return Err(format!("a window that spans {span} does not fit {n} with {pads} of padding"));
-    };
-    let steps = if window.ceil { room.div_ceil(stride) } else { room / stride };
-    // ONNX: a window that would start in the end padding is dropped. `steps * stride < room + stride`, checked below.
-    let starts_in_padding = steps.checked_mul(stride).is_none_or(|start| start >= n + window.pad_begin[axis]);
-    Ok(Dim::Fixed(if window.ceil && starts_in_padding { steps.max(1) } else { steps + 1 }))
+    // As many windows as there were elements, whatever their number.
+    let same = window.stride[axis] == 1 && pads.is_some_and(|p| p.checked_add(1) == window.span(axis));
+    Ok(if same { dim.clone() } else { fresh(output, axis + 2) })
 }
 
 /// numpy's rule: shapes are aligned at their ends, and a 1 stretches.

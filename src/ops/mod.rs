@@ -5,10 +5,28 @@
 mod conv;
 mod gemm;
 mod gemm_i8;
+mod minmax;
+mod permute;
+mod pool;
+mod quant_params;
+mod quantize;
+mod rows;
 mod tile;
 
-pub use crate::kernel::{Call, Kernels};
+pub use crate::kernel::{Call, Kernels, Shader};
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
+pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
+pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};
+pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
+pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
+pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
+pub use rows::ElementwiseParams;
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
+
+/// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
+/// that need no GPU.
+pub fn shaders() -> Vec<Shader> {
+    [minmax::shaders(), permute::shaders(), pool::shaders(), quant_params::shaders(), quantize::shaders()].concat()
+}

@@ -165,7 +165,7 @@ impl<'m> Lowering<'m> {
         let name = &self.model.value(id).name;
         let Some(index) = observe.values.iter().position(|v| v == name) else { return Ok(()) };
         let slot = self.slots[id.index()][0];
-        let state = Matrix { home: Home::State(index), element: Element::F32, rows: 1, columns: 4 };
+        let state = Matrix { home: Home::State(index), element: Element::I32, rows: 1, columns: 4 };
         let (x, update) = (slot.matrix, observe.update);
         self.step(
             name,
@@ -174,13 +174,9 @@ impl<'m> Lowering<'m> {
             "observed for calibration",
             &[x],
             move |s| {
-                let d = MinMaxDescriptor { element: x.element, update };
+                let d = MinMaxDescriptor { element: x.element, update, ..Default::default() };
                 let op = MinMax::with_kernels(s.kernels, &d)?;
-                op.bind(&MinMaxBindings {
-                    x: s.view(&x),
-                    shape: [1, 1, x.rows * x.columns],
-                    state: s.view(&state),
-                })
+                op.bind(&MinMaxBindings { x: s.view(&x), outer: 1, state: s.view(&state) })
             },
         );
         Ok(())

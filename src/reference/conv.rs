@@ -5,44 +5,6 @@ use super::{Storage, activation, check_len, check_one_or, cycled};
 use crate::error::{Error, Result};
 use crate::graph::{Activation, Window};
 
-/// The height and width of the result of moving a window over an image (ONNX `Conv`, `MaxPool`, `AveragePool`).
-///
-/// With [`Window::ceil`] a last window that overhangs the end counts, unless it starts in the padding at the end.
-///
-/// # Errors
-/// [`Error::Argument`] where a kernel, stride or dilation is 0; [`Error::Shape`] where the window is larger than the
-/// padded image.
-pub fn window_output(window: &Window, image: [usize; 2]) -> Result<[usize; 2]> {
-    let mut out = [0; 2];
-    for d in 0..2 {
-        let (kernel, stride, dilation) = (window.kernel[d], window.stride[d], window.dilation[d]);
-        if kernel == 0 || stride == 0 || dilation == 0 {
-            return Err(Error::Argument {
-                op: "window",
-                detail: format!(
-                    "kernel {kernel}, stride {stride} and dilation {dilation} must be at least 1"
-                ),
-            });
-        }
-        let padded = image[d].saturating_add(window.pad_begin[d]).saturating_add(window.pad_end[d]);
-        let extent = (kernel - 1).saturating_mul(dilation).saturating_add(1);
-        let Some(room) = padded.checked_sub(extent) else {
-            return Err(Error::Shape {
-                op: "window",
-                detail: format!("{extent} taps wide, but the padded image {image:?} has {padded}"),
-            });
-        };
-        out[d] = room / stride + 1;
-        if window.ceil {
-            out[d] = room.div_ceil(stride) + 1;
-            if (out[d] - 1) * stride >= image[d] + window.pad_begin[d] {
-                out[d] -= 1;
-            }
-        }
-    }
-    Ok(out)
-}
-
 /// Where a tap of a window falls in the image, counted from the start of the padding and from that of the image, or
 /// `None` in the padding.
 pub(super) fn tap(window: &Window, d: usize, out: usize, tap: usize, image: usize) -> (usize, Option<usize>) {
@@ -72,9 +34,9 @@ impl ConvShape {
     /// `[batch, height, width, outputs]` of the result.
     ///
     /// # Errors
-    /// As [`window_output`].
+    /// As [`Window::out_size`].
     pub fn output(&self) -> Result<[usize; 4]> {
-        let [h, w] = window_output(&Window { ceil: false, ..self.window }, self.image)?;
+        let [h, w] = Window { ceil: false, ..self.window }.out_size(self.image)?;
         Ok([self.batch, h, w, self.outputs])
     }
 

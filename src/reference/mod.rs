@@ -26,7 +26,7 @@ mod range;
 #[cfg(test)]
 mod tests;
 
-pub use conv::{Conv, ConvI8, ConvShape, conv2d, conv2d_bound, conv2d_i8, window_output};
+pub use conv::{Conv, ConvI8, ConvShape, conv2d, conv2d_bound, conv2d_i8};
 pub use elementwise::{activate, activation, add};
 pub use epilogue::{Bias, Requantized, Scales, activation_limits, requantize, scale_accumulators};
 pub use gemm::{BLayout, Gemm, GemmI8, Storage, gemm, gemm_bound, gemm_i8};

@@ -1,7 +1,7 @@
 //! Pools over channels-last images.
 
 use super::check_len;
-use super::conv::{tap, window_output};
+use super::conv::tap;
 use crate::error::Result;
 use crate::graph::Window;
 
@@ -22,9 +22,9 @@ impl Pool {
     /// `[batch, height, width, channels]` of the result.
     ///
     /// # Errors
-    /// As [`window_output`].
+    /// As [`Window::out_size`].
     pub fn output(&self) -> Result<[usize; 4]> {
-        let [h, w] = window_output(&self.window, self.image)?;
+        let [h, w] = self.window.out_size(self.image)?;
         Ok([self.batch, h, w, self.channels])
     }
 

@@ -195,19 +195,16 @@ fn conv_pads_with_real_zero() {
 #[test]
 fn ceil_counts_no_window_that_starts_in_the_end_padding() {
     let window = Window { kernel: [1, 1], stride: [2, 2], pad_begin: [0; 2], pad_end: [0; 2], ..WINDOW };
-    assert_eq!(window_output(&Window { ceil: true, ..window }, [2, 3]).unwrap(), [1, 2]);
+    assert_eq!(Window { ceil: true, ..window }.out_size([2, 3]).unwrap(), [1, 2]);
     let wide =
         Window { kernel: [3, 3], stride: [3, 3], pad_begin: [1; 2], pad_end: [1; 2], ceil: true, ..window };
     // ONNX `averagepool_2d_ceil_last_window_starts_on_pad`.
-    assert_eq!(window_output(&wide, [2, 2]).unwrap(), [1, 1]);
+    assert_eq!(wide.out_size([2, 2]).unwrap(), [1, 1]);
     assert_eq!(
-        window_output(&Window { stride: [2, 2], pad_begin: [0; 2], pad_end: [0; 2], ..wide }, [4, 4])
-            .unwrap(),
+        Window { stride: [2, 2], pad_begin: [0; 2], pad_end: [0; 2], ..wide }.out_size([4, 4]).unwrap(),
         [2, 2]
     );
-    assert!(
-        window_output(&Window { kernel: [9, 1], ..window }, [4, 4]).unwrap_err().to_string().contains('9')
-    );
+    assert!(Window { kernel: [9, 1], ..window }.out_size([4, 4]).unwrap_err().to_string().contains('9'));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::ops::{
     Add, AddBindings, AddDescriptor, Dequantize, MinMax, MinMaxBindings, MinMaxDescriptor, Pool,
     PoolBindings, PoolDescriptor, Quantize, QuantizeBindings, QuantizeDescriptor, QuantizeRows,
     QuantizeRowsBindings, QuantizeRowsDescriptor, RangeParams, RangeParamsBindings, RangeParamsDescriptor,
-    Unary, UnaryBindings, UnaryDescriptor, UnaryOp, Update,
+    Unary, UnaryBindings, UnaryDescriptor, UnaryOp,
 };
 use crate::plan::Matrix;
 use crate::quant::Scheme;
@@ -178,17 +178,13 @@ impl<'m> Lowering<'m> {
 
     /// The range of a tensor and the parameters from it, on the device: no read-back.
     fn measure(&mut self, node: &Node, x: Matrix, scheme: Scheme) -> Matrix {
-        let state = self.need(Element::F32, 1, 4);
+        let state = self.need(Element::I32, 1, 4);
         let params = self.need(Element::I32, 1, 4);
         let shape = shape_of(&x);
         self.step(&node.name, "minmax", shape, "the range of this batch", &[x, state], move |s| {
-            let d = MinMaxDescriptor { element: x.element, update: Update::Replace };
+            let d = MinMaxDescriptor { element: x.element, ..Default::default() };
             let op = MinMax::with_kernels(s.kernels, &d)?;
-            op.bind(&MinMaxBindings {
-                x: s.view(&x),
-                shape: [1, 1, x.rows * x.columns],
-                state: s.view(&state),
-            })
+            op.bind(&MinMaxBindings { x: s.view(&x), outer: 1, state: s.view(&state) })
         });
         self.step(
             &node.name,

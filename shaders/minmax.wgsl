@@ -1,0 +1,127 @@
+// Partial ranges of f32 or f16: one for each channel and part, [parts, channels]. A workgroup of 64 threads goes
+// through its part of a channel and folds it in workgroup memory; minmax_fold.wgsl folds the parts.
+struct Params {
+    channels: u32,
+    parts: u32,
+    groups: u32,       // workgroups that have something to do
+    // Rows: a channel is `blocks` runs of `run_rows` rows.
+    units: u32,        // of a row: 64 threads times sixteen elements
+    columns: u32,
+    x_pitch: u32,      // words from row to row
+    run_rows: u32,
+    rows: u32,         // of a channel, or of the matrix where the channels are columns
+    // Columns: `lanes` of a workgroup's threads side by side, the others on other rows.
+    lanes: u32,
+    blocks: u32,       // of lanes times four columns
+    // The update.
+    mode: u32,         // 0 replaces, 1 takes the union, 2 averages
+    constant: f32,     // weight of the newest batch in a moving average
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(2) var<storage, read_write> scratch: array<vec4<u32>>;
+
+const THREADS: u32 = 64u;
+
+//% if COLUMNS
+var<workgroup> shared_lo: array<vec4<i32>, 64>;
+var<workgroup> shared_hi: array<vec4<i32>, 64>;
+var<workgroup> shared_flags: array<vec4<u32>, 64>;
+
+@compute @workgroup_size(64, 1, 1)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let g = group.x + group.y * groups.x;
+    let part = g / p.blocks;
+    let lane = local % p.lanes;
+    let column = ((g - part * p.blocks) * p.lanes + lane) * 4u;
+    let step = THREADS / p.lanes;
+    let stride = step * p.parts;
+    var e = nothing();
+    // A workgroup past the last has no rows.
+    let rows = select(0u, p.rows, g < p.groups && column < p.columns);
+    let live = live4(column, p.columns);
+    var row = part * step + local / p.lanes;
+    while row < rows {
+//% for i in 4
+        {
+            let r = row + #iu * stride;
+            let inside = r < rows;
+            e = include(e, load4(select(0u, r, inside) * p.x_pitch, column / 4u), live & vec4<bool>(inside));
+        }
+//% end
+        row += 4u * stride;
+    }
+    shared_lo[local] = e.lo;
+    shared_hi[local] = e.hi;
+    shared_flags[local] = e.flags;
+    for (var half = THREADS / 2u; half >= p.lanes; half /= 2u) {
+        workgroupBarrier(); // the upper half written -> read by the lower
+        if local < half {
+            shared_lo[local] = min(shared_lo[local], shared_lo[local + half]);
+            shared_hi[local] = max(shared_hi[local], shared_hi[local + half]);
+            shared_flags[local] |= shared_flags[local + half];
+        }
+    }
+    // Each thread reads what it wrote itself.
+    if local < p.lanes && g < p.groups {
+//% for j in 4
+        if column + #ju < p.columns {
+            scratch[part * p.channels + column + #ju] = vec4<u32>(bitcast<u32>(shared_lo[local][#j]),
+                bitcast<u32>(shared_hi[local][#j]), shared_flags[local][#j], 0u);
+        }
+//% end
+    }
+}
+//% end
+//% if !COLUMNS
+var<workgroup> shared_lo: array<i32, 64>;
+var<workgroup> shared_hi: array<i32, 64>;
+var<workgroup> shared_flags: array<u32, 64>;
+
+@compute @workgroup_size(64, 1, 1)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let g = group.x + group.y * groups.x;
+    let channel = g / p.parts;
+    let part = g - channel * p.parts;
+    // A workgroup past the last has nothing to go through.
+    let end = select(0u, p.rows * p.units, g < p.groups);
+    var e = nothing();
+    for (var u = part; u < end; u += p.parts) {
+        let row = u / p.units;
+        let block = row / p.run_rows;
+        let at = ((block * p.channels + channel) * p.run_rows + (row - block * p.run_rows)) * p.x_pitch;
+        // Sixteen elements a thread and iteration, as four vectors.
+        let unit = (u - row * p.units) * THREADS + local;
+        let column = unit * 16u;
+        if column < p.columns {
+            let v = load16(at, unit);
+            e = include(e, v.a, live4(column, p.columns));
+            e = include(e, v.b, live4(column + 4u, p.columns));
+            e = include(e, v.c, live4(column + 8u, p.columns));
+            e = include(e, v.d, live4(column + 12u, p.columns));
+        }
+    }
+    shared_lo[local] = min(min(e.lo.x, e.lo.y), min(e.lo.z, e.lo.w));
+    shared_hi[local] = max(max(e.hi.x, e.hi.y), max(e.hi.z, e.hi.w));
+    shared_flags[local] = e.flags.x | e.flags.y | e.flags.z | e.flags.w;
+    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier(); // the upper half written -> read by the lower
+        if local < half {
+            shared_lo[local] = min(shared_lo[local], shared_lo[local + half]);
+            shared_hi[local] = max(shared_hi[local], shared_hi[local + half]);
+            shared_flags[local] |= shared_flags[local + half];
+        }
+    }
+    if local == 0u && g < p.groups {
+        scratch[part * p.channels + channel] = vec4<u32>(bitcast<u32>(shared_lo[0]), bitcast<u32>(shared_hi[0]),
+            shared_flags[0], 0u);
+    }
+}
+//% end

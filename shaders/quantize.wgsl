@@ -1,0 +1,59 @@
+// f32 or f16 [rows, columns] -> int8, four to a word. A thread quantizes sixteen neighbours of a row: one vector
+// store, 2.5 times as fast on lavapipe as a word for each thread.
+@group(0) @binding(2) var<storage, read> params: array<QuantParams>;   // one, [rows] or [columns]
+//% if OUT_VEC
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<u32>>;  // [rows, columns]
+//% end
+//% if !OUT_VEC
+@group(0) @binding(3) var<storage, read_write> out: array<u32>;        // [rows, columns], padding written as zeros
+//% end
+
+fn quad(row: u32, column: u32, x: vec4<f32>) -> u32 {
+//% if PER_COLUMN
+    let q0 = params[min(column, p.columns - 1u)];
+    let q1 = params[min(column + 1u, p.columns - 1u)];
+    let q2 = params[min(column + 2u, p.columns - 1u)];
+    let q3 = params[min(column + 3u, p.columns - 1u)];
+    let limits = vec4<i32>(q0.limits, q1.limits, q2.limits, q3.limits);
+    let y = quantize4(x, vec4<f32>(q0.inv_scale, q1.inv_scale, q2.inv_scale, q3.inv_scale),
+        vec4<i32>(q0.zero_point, q1.zero_point, q2.zero_point, q3.zero_point),
+        (limits << vec4<u32>(16u)) >> vec4<u32>(16u), limits >> vec4<u32>(16u));
+//% end
+//% if !PER_COLUMN
+//% if PER_ROW
+    let q = params[row];
+//% end
+//% if !PER_ROW
+    let q = params[0];
+//% end
+    let y = quantize4(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
+        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)));
+//% end
+    return pack4xI8(select(vec4<i32>(), y, live4(column, p.columns)));
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let t = (group.x + group.y * groups.x) * 64u + local;
+    if t >= p.total { return; }
+    let row = t / p.units;
+    let unit = t - row * p.units;
+    let column = unit * 16u;
+    let v = load16(row * p.x_pitch, unit);
+    let words = vec4<u32>(quad(row, column, v.a), quad(row, column + 4u, v.b),
+        quad(row, column + 8u, v.c), quad(row, column + 12u, v.d));
+    let at = row * p.out_pitch + unit * 4u;
+//% if OUT_VEC
+    out[at / 4u] = words;
+//% end
+//% if !OUT_VEC
+    out[at] = words.x;
+    if column + 4u < p.columns { out[at + 1u] = words.y; }
+    if column + 8u < p.columns { out[at + 2u] = words.z; }
+    if column + 12u < p.columns { out[at + 3u] = words.w; }
+//% end
+}

@@ -1,0 +1,187 @@
+//! What the elementwise kernels share: rows in sixteens, and where quantization parameters come from.
+
+use crate::error::{Error, Result};
+use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot};
+use crate::ops::tile::to_u32;
+use crate::tensor::{Element, View};
+
+/// The uniform of the kernels that go through rows sixteen elements at a time, as WGSL sees it.
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct ElementwiseParams {
+    pub rows: u32,
+    pub columns: u32,
+    pub units: u32,
+    pub total: u32,
+    pub x_pitch: u32,
+    pub out_pitch: u32,
+    pub lo: f32,
+    pub hi: f32,
+}
+
+/// Which quantization parameters an element has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Per {
+    Tensor,
+    Row,
+    Column,
+}
+
+impl Per {
+    /// By the number of parameters: 1, or one for each row, or one for each column. `by_row` decides between a row and
+    /// a column where the matrix is square.
+    pub fn of(op: &'static str, name: &str, params: &View<'_>, x: &View<'_>, by_row: bool) -> Result<Self> {
+        check_params(op, name, params)?;
+        let (row, column) = (params.rows == x.rows, params.rows == x.columns);
+        if params.rows == 1 {
+            return Ok(Per::Tensor);
+        }
+        match (row, column) {
+            (true, true) => Ok(if by_row { Per::Row } else { Per::Column }),
+            (true, false) => Ok(Per::Row),
+            (false, true) => Ok(Per::Column),
+            (false, false) => Err(Error::Shape {
+                op,
+                detail: format!(
+                    "{name} has {} elements, expected 1, {} (rows) or {} (columns)",
+                    params.rows, x.rows, x.columns
+                ),
+            }),
+        }
+    }
+}
+
+/// Checks that a view is of [`crate::quant::QuantParams`] or [`crate::ops::RangeState`]: 16-byte structures, dense.
+pub(crate) fn check_params(op: &'static str, name: &str, view: &View<'_>) -> Result<()> {
+    if view.element == Element::I32 && view.columns == 4 && view.pitch == 4 {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        op,
+        detail: format!(
+            "{name} is [{}, {}] of {:?} with a pitch of {} words, expected 16-byte structures side by side (View::params)",
+            view.rows, view.columns, view.element, view.pitch
+        ),
+    })
+}
+
+/// Checks a view's element type.
+pub(crate) fn check_element(op: &'static str, name: &str, view: &View<'_>, expected: Element) -> Result<()> {
+    if view.element == expected {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        op,
+        detail: format!("{name} is {:?}, but the descriptor says {expected:?}", view.element),
+    })
+}
+
+/// Checks that an element type is among those allowed.
+pub(crate) fn check_one_of(
+    op: &'static str,
+    got: Element,
+    allowed: &[Element],
+    expected: &'static str,
+) -> Result<()> {
+    if allowed.contains(&got) {
+        return Ok(());
+    }
+    Err(Error::Element { op, got, expected })
+}
+
+/// Checks that two views have as many rows and columns.
+pub(crate) fn check_same(op: &'static str, x: &View<'_>, out: &View<'_>) -> Result<()> {
+    if (x.rows, x.columns) == (out.rows, out.columns) {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        op,
+        detail: format!("x is [{}, {}], but out is [{}, {}]", x.rows, x.columns, out.rows, out.columns),
+    })
+}
+
+/// Whether rows may be read as whole 16-byte vectors: they begin on one, and the buffer holds all of the last.
+pub(crate) fn reads_vectors(view: &View<'_>) -> bool {
+    (view.rows <= 1 || view.pitch.is_multiple_of(4))
+        && view
+            .bytes()
+            .next_multiple_of(16)
+            .checked_add(view.offset)
+            .is_some_and(|end| end <= view.buffer.size())
+}
+
+/// Whether rows may be written sixteen elements at a time: nothing but the row is in its last vector.
+pub(crate) fn writes_sixteens(view: &View<'_>) -> bool {
+    view.columns.is_multiple_of(16) && (view.rows <= 1 || view.pitch.is_multiple_of(4))
+}
+
+/// The views as single rows, where none has padding or gaps and nothing differs between rows.
+pub(crate) fn flatten<'a, const N: usize>(views: [View<'a>; N]) -> [View<'a>; N] {
+    let dense = |v: &View<'_>| {
+        v.pitch == v.element.words(v.columns) && v.columns.is_multiple_of(v.element.per_word())
+    };
+    let len = views[0].rows.checked_mul(views[0].columns).filter(|&n| n > 0);
+    match len {
+        Some(len) if views.iter().all(dense) => {
+            views.map(|v| View { rows: 1, columns: len, pitch: v.element.words(len), ..v })
+        }
+        _ => views,
+    }
+}
+
+/// Refuses a view whose words a 32-bit index does not reach.
+pub(crate) fn check_words(op: &'static str, name: &str, view: &View<'_>) -> Result<()> {
+    // A little less than 2^32: the last thread of a row reads up to a vector further.
+    let (needed, limit) = (view.bytes() / 4, u64::from(u32::MAX) - 64);
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(Error::Limit { op, what: format!("words of `{name}`"), needed, limit })
+}
+
+/// The call of a kernel with slots uniform, x, params, out, a thread for each sixteen elements of a row.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn sixteens(
+    kernels: &Kernels,
+    op: &'static str,
+    shader: Shader,
+    x: &View<'_>,
+    params: Option<&View<'_>>,
+    out: &View<'_>,
+    [lo, hi]: [f32; 2],
+) -> Result<Call> {
+    let device = kernels.device();
+    let units = x.columns.div_ceil(16);
+    let total = x.rows as u64 * units as u64;
+    for (name, view) in [("x", x), ("out", out)] {
+        check_words(op, name, view)?;
+    }
+    let uniform = kernel::uniform(
+        device,
+        &ElementwiseParams {
+            rows: to_u32(op, "rows", x.rows)?,
+            columns: to_u32(op, "columns", x.columns)?,
+            units: to_u32(op, "columns", units)?,
+            total: to_u32(op, "elements / 16", total as usize)?,
+            x_pitch: to_u32(op, "pitch of x", x.pitch)?,
+            out_pitch: to_u32(op, "pitch of out", out.pitch)?,
+            lo,
+            hi,
+        },
+    );
+    let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
+    let buffers = [
+        uniform.as_entire_buffer_binding(),
+        x.binding(device, op, "x")?,
+        crate::ops::tile::optional(device, op, "params", params, &zeros)?,
+        out.binding(device, op, "out")?,
+    ];
+    let mut call = Call::default();
+    if total > 0 {
+        let kernel = kernels.get(shader, &[Slot::Uniform, Slot::Read, Slot::Read, Slot::Write]);
+        let grid = kernel::grid(device, op, total.div_ceil(64))?;
+        call.push(Dispatch::new(device, kernel, &buffers, grid));
+    }
+    Ok(call)
+}
