@@ -53,10 +53,12 @@
 //! | [`plan`] | a model laid out for a device |
 //! | [`calibrate`] | the ranges that static int8 needs |
 //! | [`gpu`], [`Session`] | for those without a device of their own |
+//! | [`evaluate`] | accuracy, agreement and latency of variants, and the report on them |
 #![deny(missing_docs)]
 
 pub mod calibrate;
 pub mod error;
+pub mod evaluate;
 pub mod gpu;
 pub mod graph;
 mod kernel;

@@ -180,8 +180,8 @@ impl Gemm {
 pub(crate) fn bounds(activation: Activation) -> (f32, f32) {
     match activation {
         Activation::Identity => (f32::NEG_INFINITY, f32::INFINITY),
-        Activation::Relu => (0.0, f32::MAX),
-        Activation::Clip { lo, hi } => (lo.clamp(f32::MIN, f32::MAX), hi.clamp(f32::MIN, f32::MAX)),
+        Activation::Relu => (0.0, f32::INFINITY),
+        Activation::Clip { lo, hi } => (lo, hi),
     }
 }
 

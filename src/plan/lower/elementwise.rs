@@ -6,8 +6,8 @@ use crate::graph::{Activation, Node, PoolKind, Quant, Window};
 use crate::ops::{
     Add, AddBindings, AddDescriptor, Dequantize, MinMax, MinMaxBindings, MinMaxDescriptor, Pool,
     PoolBindings, PoolDescriptor, Quantize, QuantizeBindings, QuantizeDescriptor, QuantizeRows,
-    QuantizeRowsBindings, QuantizeRowsDescriptor, RangeParams, RangeParamsBindings, RangeParamsDescriptor,
-    Unary, UnaryBindings, UnaryDescriptor, UnaryOp,
+    QuantizeRowsBindings, QuantizeRowsDescriptor, ScaleZeroPoint, ScaleZeroPointBindings, Unary,
+    UnaryBindings, UnaryDescriptor,
 };
 use crate::plan::Matrix;
 use crate::quant::Scheme;
@@ -56,19 +56,19 @@ impl<'m> Lowering<'m> {
     }
 
     pub(super) fn activation(&mut self, node: &'m Node, activation: Activation) -> Result<()> {
-        self.unary(node, UnaryOp::Activation(activation), "an activation that no op before it could take in")
+        self.unary(node, activation, "an activation that no op before it could take in")
     }
 
     pub(super) fn cast(&mut self, node: &'m Node) -> Result<()> {
-        self.unary(node, UnaryOp::Cast, "the model changes precision here")
+        self.unary(node, Activation::Identity, "the model changes precision here")
     }
 
-    fn unary(&mut self, node: &'m Node, op: UnaryOp, why: &'static str) -> Result<()> {
+    fn unary(&mut self, node: &'m Node, activation: Activation, why: &'static str) -> Result<()> {
         let x = self.elementwise(node, 0)?;
         let y = node.outputs[0];
         let out = self.result(y, x.order, x.matrix.rows, x.matrix.columns);
         let (matrix, params) = (x.matrix, x.params);
-        let d = UnaryDescriptor { element: matrix.element, out: out.element, op };
+        let d = UnaryDescriptor { element: matrix.element, out: out.element, activation };
         let mut touched = vec![matrix, out];
         touched.extend(params);
         self.step(&node.name, "unary", shape_of(&matrix), why, &touched, move |s| {
@@ -108,23 +108,22 @@ impl<'m> Lowering<'m> {
             }
             _ => None,
         };
-        let d = AddDescriptor { element: a.matrix.element, activation };
+        let d = AddDescriptor { element: a.matrix.element, out: out.element, activation };
         let (am, bm) = (a.matrix, b.matrix);
-        let (ap, bp) = (a.params, b.params);
+        let params = match (a.params, b.params, out_params) {
+            (Some(a), Some(b), Some(out)) => Some([a, b, out]),
+            _ => None,
+        };
         let mut touched = vec![am, bm, out];
-        touched.extend(ap);
-        touched.extend(bp);
+        touched.extend(params.into_iter().flatten());
         let why = if am.element == Element::I8 { "added as reals, requantized" } else { "elementwise" };
         self.step(&node.name, "add", format!("{a_dims:?} + {b_dims:?}"), why, &touched, move |s| {
-            let view = |m: &Option<Matrix>| m.as_ref().map(|m| s.view(m));
             Add::with_kernels(s.kernels, &d)?.bind(&AddBindings {
                 a: s.view(&am),
                 a_shape: &a_dims,
                 b: s.view(&bm),
                 b_shape: &b_dims,
-                a_params: view(&ap),
-                b_params: view(&bp),
-                out_params: view(&out_params),
+                params: params.as_ref().map(|p| p.each_ref().map(|m| s.view(m))),
                 out: s.view(&out),
             })
         });
@@ -188,13 +187,13 @@ impl<'m> Lowering<'m> {
         });
         self.step(
             &node.name,
-            "range_params",
+            "quant_params",
             String::new(),
             "from range to scale, on the device",
             &[state, params],
             move |s| {
-                let op = RangeParams::with_kernels(s.kernels, &RangeParamsDescriptor { scheme })?;
-                op.bind(&RangeParamsBindings { state: s.view(&state), params: s.view(&params) })
+                let op = ScaleZeroPoint::with_kernels(s.kernels, &scheme)?;
+                op.bind(&ScaleZeroPointBindings { state: s.view(&state), params: s.view(&params) })
             },
         );
         params

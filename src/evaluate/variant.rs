@@ -1,0 +1,52 @@
+//! A model and what the optimizations make of it.
+
+use crate::Gpu;
+use crate::calibrate::Calibrator;
+use crate::error::{Error, Result};
+use crate::graph::Model;
+use crate::optimize;
+use crate::quant::Observer;
+use crate::tensor::Tensor;
+use std::time::{Duration, Instant};
+
+/// A model in one of its forms.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// `fp32`, `fp16`, `static-int8` or `dynamic-int8`.
+    pub name: &'static str,
+    /// The model.
+    pub model: Model,
+    /// How long calibration took, where it was needed.
+    pub calibration: Option<Duration>,
+}
+
+impl Variant {
+    /// An f32 model, the same in f16, in static int8 calibrated on `batches` of its only input, and in dynamic int8.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the model has not one input; else those of [`Calibrator`] and [`crate::optimize`].
+    pub async fn all(gpu: &Gpu, model: &Model, batches: Vec<Tensor>) -> Result<Vec<Self>> {
+        let &[input] = model.inputs() else {
+            return Err(Error::Model(format!("expected one input, found {}", model.inputs().len())));
+        };
+        let input = model.value(input).name.as_str();
+        let half = optimize::half(model)?.model;
+        let dynamic = optimize::dynamic_int8(model, &Default::default())?;
+
+        let start = Instant::now();
+        let mut calibrator = Calibrator::new(gpu, model, Observer::MinMax)?;
+        let batches = batches.into_iter().map(|batch| Ok(vec![(input.to_owned(), batch)]));
+        calibrator.observe_all(futures_util::stream::iter(batches)).await?;
+        let ranges = calibrator.finish().await?;
+        let calibration = Some(start.elapsed());
+        let fixed = optimize::static_int8(model, &ranges, &Default::default())?;
+
+        let variant = |name, model, calibration| Self { name, model, calibration };
+        Ok(vec![
+            variant("fp32", model.clone(), None),
+            variant("fp16", half, None),
+            variant("static-int8", fixed, calibration),
+            variant("dynamic-int8", dynamic, None),
+        ])
+    }
+}
