@@ -1,6 +1,6 @@
 //! What makes a [`Model`] well-formed.
 
-use super::{Dim, Model, Node, Op, Quant, Value};
+use super::{Dim, Model, Node, Op, PoolKind, Quant, Value};
 use crate::error::{Error, Result};
 use crate::tensor::Element;
 
@@ -113,6 +113,8 @@ impl Model {
         check_value(made)?;
         let x = read[0];
         let int8 = |v: &Value| v.element == Element::I8 && v.quant.is_some();
+        // Bytes that stand for themselves: they have an order, and bounds.
+        let bytes = |v: &Value| matches!(v.element, Element::I8 | Element::U8) && v.quant.is_none();
         let same = |v: &Value| v.element == x.element && v.quant.is_some() == x.quant.is_some();
         let fits = match node.op {
             Op::Conv { .. } | Op::Linear { .. } => {
@@ -131,6 +133,7 @@ impl Model {
                 (is_float(x.element) || int8(x)) && same(read[1]) && (same(made) || is_float(made.element))
             }
             Op::Reshape { .. } | Op::Flatten { .. } => same(made),
+            Op::Activation(_) | Op::Pool { kind: PoolKind::Max, .. } if bytes(x) => same(made),
             Op::Activation(_) | Op::Pool { .. } | Op::GlobalAveragePool => {
                 (is_float(x.element) || int8(x)) && same(made)
             }

@@ -242,7 +242,12 @@ impl Exporter<'_> {
             Activation::Clip { lo, hi } => {
                 let mut inputs = vec![x.to_owned()];
                 for (bound, name) in [(lo, "min"), (hi, "max")] {
-                    let tensor = passes::floats(element, &[], vec![bound]).filter(|_| bound.is_finite());
+                    let tensor = match element {
+                        Element::I8 => Tensor::new([], Data::I8(vec![bound as i8])).ok(),
+                        Element::U8 => Tensor::new([], Data::U8(vec![bound as u8])).ok(),
+                        _ => passes::floats(element, &[], vec![bound]),
+                    };
+                    let tensor = tensor.filter(|_| bound.is_finite());
                     inputs
                         .push(tensor.map_or(String::new(), |t| self.initializer(format!("{y}.{name}"), &t)));
                 }

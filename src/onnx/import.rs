@@ -64,13 +64,24 @@ pub(super) fn import(bytes: &[u8]) -> Result<Model> {
     let graph = proto.graph.ok_or_else(|| format("it has no graph".into()))?;
     let main = |domain: &str| domain.is_empty() || domain == "ai.onnx";
     let opset = proto.opset_import.iter().find(|o| main(&o.domain)).and_then(|o| o.version).unwrap_or(1);
-    if !(11..=23).contains(&opset) {
-        return Err(format(format!("operator set {opset} is not supported, 11 to 23 are")));
+    // Later sets add element types, which are refused one by one, and attributes, which are too.
+    if !(11..=28).contains(&opset) {
+        return Err(format(format!("operator set {opset} is not supported, 11 to 28 are")));
     }
+    // An element type that is not known is the problem of the node that reads it.
+    let known = |name: &str, data_type: i32| {
+        let reader = graph.node.iter().find(|n| n.input.iter().any(|i| i == name));
+        match (tensor::element(data_type), reader) {
+            (None, Some(node)) => Err(At { node, opset }
+                .fail(format!("reads `{name}`, whose data type {data_type} is not supported"))),
+            _ => Ok(()),
+        }
+    };
     let mut model = Model::new(graph.name);
     model.opset = opset;
     let mut importer = Importer::new(model, &graph.node, &graph.output);
     for initializer in &graph.initializer {
+        known(&initializer.name, initializer.data_type)?;
         let tensor = tensor::read(initializer, &initializer.name)?;
         let id = importer.model.add_constant(&initializer.name, tensor)?;
         importer.found.insert(initializer.name.clone(), Found::Value(id));
@@ -78,6 +89,8 @@ pub(super) fn import(bytes: &[u8]) -> Result<Model> {
     for input in &graph.input {
         // Older files list initializers among the inputs.
         if !importer.found.contains_key(&input.name) {
+            let r#type = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+            r#type.map_or(Ok(()), |t| known(&input.name, t.elem_type))?;
             let (element, shape) = describe(input)?;
             let id = importer.model.add_input(&input.name, element, shape)?;
             importer.found.insert(input.name.clone(), Found::Value(id));
@@ -95,6 +108,11 @@ pub(super) fn import(bytes: &[u8]) -> Result<Model> {
         let found = importer.found.get(&output.name).cloned();
         let missing = || Error::Model(format!("output `{}` is made by no node", output.name));
         outputs.push(match found.ok_or_else(missing)? {
+            // In memory it is shifted by 128, and nothing says so.
+            Found::Value(id) if importer.unsigned.contains(&id) => {
+                let detail = "is the uint8 of a quantized value, which can only be read by the graph itself";
+                return Err(Error::Model(format!("output `{}` {detail}", output.name)));
+            }
             Found::Value(id) => id,
             Found::Dequantized(id) => importer.dequantize(&output.name, id)?,
             _ => {
@@ -270,6 +288,9 @@ impl Importer {
     fn emit_node(&mut self, node: &str, op: Op, inputs: &[ValueId], output: Output) -> Result<ValueId> {
         let id = self.model.add_node_as(node, op.clone(), inputs, output)?;
         if let [x] = inputs {
+            if op.passes_values() && self.unsigned.contains(x) {
+                self.unsigned.insert(id);
+            }
             let value = self.model.value(id);
             let constant = self.model.constant(*x).and_then(|x| passes::fold(&op, x, &value.shape));
             if let Some(tensor) = constant {

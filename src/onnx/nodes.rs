@@ -20,6 +20,10 @@ pub(super) fn translate(im: &mut Importer, at: &At) -> Result<()> {
         "Add" => {
             at.only(&[])?;
             let operands = [im.value(at, 0)?, im.value(at, 1)?];
+            // A sum of int8 wraps around in ONNX, where it is a sum of bytes; here it would be one of reals.
+            if let Some(&x) = operands.iter().find(|x| !is_float(&im.model, **x)) {
+                return Err(at.fail(format!("a sum of {:?} is not supported", im.model.value(x).element)));
+            }
             im.emit(at, Op::Add { activation: Activation::Identity }, &operands, at.output()?)?
         }
         "Relu" => activation(im, at, Activation::Relu)?,
@@ -55,8 +59,16 @@ fn rank(model: &Model, id: ValueId) -> usize {
     model.value(id).shape.len()
 }
 
+fn is_float(model: &Model, id: ValueId) -> bool {
+    matches!(model.value(id).element, Element::F32 | Element::F16)
+}
+
 fn activation(im: &mut Importer, at: &At, activation: Activation) -> Result<ValueId> {
     let x = im.value(at, 0)?;
+    if activation != Activation::Identity && im.model.value(x).quant.is_some() {
+        // The bounds are integers there, but reals in a model.
+        return Err(at.fail("on the integers of a quantized value it is not supported"));
+    }
     im.emit(at, Op::Activation(activation), &[x], at.output()?)
 }
 
@@ -284,19 +296,41 @@ fn scaled(im: &mut Importer, at: &At, id: ValueId, factor: f32) -> Result<ValueI
     im.derive(id, "scaled", tensor, None)
 }
 
+/// A vector on the left is a row and one on the right a column, of which the result has nothing left.
 fn matmul(im: &mut Importer, at: &At) -> Result<ValueId> {
     at.only(&[])?;
-    let a = im.value(at, 0)?;
-    match im.weight(at, 1)? {
-        Some(b) if rank(&im.model, b) == 2 => {
-            let weight = linear_weight(im, at, b, true)?;
-            im.emit(at, Op::Linear { activation: Activation::Identity }, &[a, weight], at.output()?)
-        }
-        _ => {
-            let b = im.value(at, 1)?;
-            im.emit(at, Op::MatMul, &[a, b], at.output()?)
-        }
+    let output = at.output()?;
+    let mut a = im.value(at, 0)?;
+    let mut b = match im.weight(at, 1)? {
+        // Still quantized, where it is.
+        Some(b) if rank(&im.model, b) == 2 => b,
+        _ => im.value(at, 1)?,
+    };
+    let (row, column) = (rank(&im.model, a) == 1, rank(&im.model, b) == 1);
+    let product = if row || column { im.free_name(&format!("{output}.product")) } else { output.into() };
+    if row {
+        let name = im.free_name(&format!("{output}.row"));
+        a = im.emit_reshape(&[1, -1], a, &name)?;
     }
+    if column {
+        let name = im.free_name(&format!("{output}.column"));
+        b = im.emit_reshape(&[-1, 1], b, &name)?;
+    }
+    let y = if im.model.constant(b).is_some() && rank(&im.model, b) == 2 {
+        let weight = linear_weight(im, at, b, true)?;
+        im.emit(at, Op::Linear { activation: Activation::Identity }, &[a, weight], &product)?
+    } else {
+        im.emit(at, Op::MatMul, &[a, b], &product)?
+    };
+    if !row && !column {
+        return Ok(y);
+    }
+    // What was added is 1 and may go; one other dimension may be inferred, the rest are copied.
+    let mut target = vec![0; rank(&im.model, y) - usize::from(row) - usize::from(column)];
+    if let (true, Some(last)) = (row, target.last_mut()) {
+        *last = -1;
+    }
+    im.emit_reshape(&target, y, output)
 }
 
 /// As a depthwise 1x1 convolution, which [`Model::simplify`] folds into a Conv or Linear before it.

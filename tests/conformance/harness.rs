@@ -36,6 +36,10 @@ pub struct Case {
 }
 
 impl Case {
+    pub fn new(params: Value, tensors: HashMap<String, Array>) -> Self {
+        Self { params, tensors }
+    }
+
     pub fn find(&self, name: &str) -> Option<&Array> {
         self.tensors.get(name)
     }
@@ -76,7 +80,7 @@ pub fn sample() -> PathBuf {
 }
 
 /// Where the cases are.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let Some(given) = std::env::var_os("WEIGHBRIDGE_CONFORMANCE") else { return sample() };
     // `join` gives an absolute path back as it is.
     let of_crate = Path::new(env!("CARGO_MANIFEST_DIR")).join(&given);
@@ -100,6 +104,11 @@ fn informative(name: &str, params: &Value) -> Option<String> {
     None
 }
 
+/// Everything that cases are checked against.
+pub fn backends() -> Vec<Box<dyn Backend>> {
+    vec![Box::new(ReferenceBackend)]
+}
+
 /// Runs `check` over every case of a family and every backend, prints the counts, and fails with the failing cases.
 pub fn run(family: &str, check: fn(&Case, &dyn Backend) -> Run<()>) {
     let directory = root().join(family);
@@ -111,10 +120,9 @@ pub fn run(family: &str, check: fn(&Case, &dyn Backend) -> Run<()>) {
     let text = std::fs::read_to_string(&index).unwrap_or_else(|e| panic!("{}: {e}", index.display()));
     let json: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", index.display()));
     let cases = json["cases"].as_array().unwrap_or_else(|| panic!("{}: no cases", index.display()));
-    let backends: [Box<dyn Backend>; 1] = [Box::new(ReferenceBackend)];
     let mut report = String::new();
     let mut failures = Vec::new();
-    for backend in &backends {
+    for backend in &backends() {
         let mut ran = 0;
         let mut left_out = BTreeMap::<String, usize>::new();
         for case in cases {

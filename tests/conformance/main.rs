@@ -17,6 +17,7 @@ mod half;
 mod harness;
 mod linear;
 mod observer;
+mod onnx_node;
 mod quantize;
 
 /// A test for each family: `name: "group/family" => check;`.

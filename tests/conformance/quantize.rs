@@ -118,22 +118,34 @@ fn axis_of(case: &Case, shape: &[usize]) -> Run<Axis> {
     Ok(Axis::of(shape, axis as usize)?)
 }
 
+/// How the parameters of ONNX's QuantizeLinear and DequantizeLinear lie over a tensor: per tensor, axis, or block, for
+/// which they are repeated.
+pub fn linear_axis(
+    case: &Case,
+    shape: &[usize],
+    scale_shape: &[usize],
+    params: Vec<QuantParams>,
+) -> Run<(Axis, Vec<QuantParams>)> {
+    if let Some(block) = case.integer("block_size").filter(|&b| b > 0) {
+        let axis = case.integer("axis").unwrap_or(1);
+        let axis = if axis < 0 { axis + shape.len() as i64 } else { axis } as usize;
+        let params = blocks(&params, scale_shape, shape, axis, block as usize);
+        return Ok((Axis::rows(params.len(), 1), params));
+    }
+    let axis = match params.len() {
+        1 => Axis::tensor(shape.iter().product()),
+        _ => axis_of(case, shape)?,
+    };
+    Ok((axis, params))
+}
+
 /// ONNX `QuantizeLinear` and `DequantizeLinear`: per tensor, axis, or block.
 pub fn quantize_linear(case: &Case, backend: &dyn Backend) -> Run<()> {
     let (x, scale) = (case.get("x")?, case.get("scale")?);
     let shift = case.get("y")?.shift();
     let zeros = case.find("zero_point").map_or(Ok(vec![0]), Array::i32s)?;
-    let mut params = params(scale.f32s()?, &zeros, shift, full(shift))?;
-    let axis = if let Some(block) = case.integer("block_size").filter(|&b| b > 0) {
-        let axis = case.integer("axis").unwrap_or(1);
-        let axis = if axis < 0 { axis + x.shape.len() as i64 } else { axis } as usize;
-        params = blocks(&params, &scale.shape, &x.shape, axis, block as usize);
-        Axis::rows(params.len(), 1)
-    } else if params.len() == 1 {
-        Axis::tensor(x.f32s()?.len())
-    } else {
-        axis_of(case, &x.shape)?
-    };
+    let params = params(scale.f32s()?, &zeros, shift, full(shift))?;
+    let (axis, params) = linear_axis(case, &x.shape, &scale.shape, params)?;
     given(case, backend, axis, &params, ("y", Division::True))
 }
 
