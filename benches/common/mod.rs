@@ -106,10 +106,12 @@ pub fn plain(
     let params = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(entry),
         size,
-        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
+        usage: wgpu::BufferUsages::UNIFORM,
+        mapped_at_creation: true,
     });
-    gpu.queue().write_buffer(&params, 0, bytemuck::cast_slice(uniform));
+    let words = bytemuck::cast_slice(uniform);
+    params.get_mapped_range_mut(..).unwrap().slice(..words.len()).copy_from_slice(words);
+    params.unmap();
     let entries: Vec<_> = std::iter::once(&params)
         .chain(buffers.iter().copied())
         .zip(0..)
