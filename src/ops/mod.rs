@@ -2,6 +2,7 @@
 //!
 //! `new` checks features, `bind` checks shapes and limits and makes everything, `record` cannot fail.
 
+mod add;
 mod catalogue;
 mod conv;
 mod gemm;
@@ -9,11 +10,15 @@ mod gemm_i8;
 mod minmax;
 mod permute;
 mod pool;
+mod quant_params;
 mod quantize;
+mod quantize_rows;
 mod rows;
 mod tile;
+mod unary;
 
 pub use crate::kernel::{Call, Kernels, Shader};
+pub use add::{Add, AddBindings, AddDescriptor, AddParams};
 pub use catalogue::catalogue;
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
@@ -21,12 +26,25 @@ pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
 pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};
 pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
+pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
 pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
+pub use quantize_rows::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor, QuantizeRowsParams};
 pub use rows::ElementwiseParams;
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
+pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
 /// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
 /// that need no GPU.
 pub fn shaders() -> Vec<Shader> {
-    [minmax::shaders(), permute::shaders(), pool::shaders(), quantize::shaders()].concat()
+    [
+        add::shaders(),
+        minmax::shaders(),
+        permute::shaders(),
+        pool::shaders(),
+        quant_params::shaders(),
+        quantize::shaders(),
+        quantize_rows::shaders(),
+        unary::shaders(),
+    ]
+    .concat()
 }

@@ -46,7 +46,7 @@ impl Input {
             all.extend_from_slice(&words[r * row..(r + 1) * row]);
             all.resize(all.len() + place.gap, POISON);
         }
-        if rows == 0 {
+        if words.is_empty() {
             all.push(POISON); // an empty binding has a word
         }
         Self { buffer: gpu.upload_words(&all).unwrap(), element, rows, columns, place }

@@ -2,6 +2,8 @@
 
 use crate::backend::{Backend, ReferenceBackend};
 use crate::common::npz::{Array, read_npz};
+use crate::device::gpu;
+use crate::gpu::GpuBackend;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -111,7 +113,10 @@ pub fn run(family: &str, check: fn(&Case, &dyn Backend) -> Run<()>) {
     let text = std::fs::read_to_string(&index).unwrap_or_else(|e| panic!("{}: {e}", index.display()));
     let json: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", index.display()));
     let cases = json["cases"].as_array().unwrap_or_else(|| panic!("{}: no cases", index.display()));
-    let backends: [Box<dyn Backend>; 1] = [Box::new(ReferenceBackend)];
+    let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(ReferenceBackend)];
+    if let Some(gpu) = gpu() {
+        backends.push(Box::new(GpuBackend(gpu)));
+    }
     let mut report = String::new();
     let mut failures = Vec::new();
     for backend in &backends {

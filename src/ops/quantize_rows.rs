@@ -1,0 +1,188 @@
+//! Dynamic quantization by rows, in one dispatch: what a token's activations go through on their way to an int8 product.
+
+use crate::error::{Error, Result};
+use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
+use crate::ops::quant_params::{SCHEME_FILES, SchemeParams, scheme_consts, scheme_params};
+use crate::ops::rows::{self, check_element, check_one_of, check_params, check_same, check_words};
+use crate::ops::tile::to_u32;
+use crate::quant::{Rule, Scheme};
+use crate::tensor::{Element, View};
+
+/// What is asked of a [`QuantizeRows`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QuantizeRowsDescriptor {
+    /// The type of the reals: F32 or F16.
+    pub element: Element,
+    /// From a row's range to its parameters.
+    pub scheme: Scheme,
+}
+
+impl Default for QuantizeRowsDescriptor {
+    /// f32, symmetric per token.
+    fn default() -> Self {
+        Self { element: Element::F32, scheme: Scheme::per_token_symmetric() }
+    }
+}
+
+/// The tensors of a [`QuantizeRows`].
+#[derive(Clone, Copy, Debug)]
+pub struct QuantizeRowsBindings<'a> {
+    /// `[rows, columns]`.
+    pub x: View<'a>,
+    /// `[rows, columns]` of I8. Padding in words that hold elements is written as zeros.
+    pub out: View<'a>,
+    /// A [`crate::quant::QuantParams`] for each row, written: [`View::params`].
+    pub params: View<'a>,
+}
+
+/// Each row's range, parameters and int8 elements: [`crate::ops::MinMax`] by rows, [`crate::ops::ScaleZeroPoint`] and
+/// [`crate::ops::Quantize`] at once, with the same results.
+///
+/// Values that are not finite are left out of a row's range; a NaN becomes its zero point, an infinity saturates. A row
+/// without finite values has the scale 1.
+pub struct QuantizeRows {
+    kernels: Kernels,
+    descriptor: QuantizeRowsDescriptor,
+}
+
+/// The uniform of [`QuantizeRows`]'s kernel, as WGSL sees it.
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct QuantizeRowsParams {
+    pub scheme: SchemeParams,
+    pub rows: u32,
+    pub columns: u32,
+    pub units: u32,
+    pub lanes: u32,
+    pub x_pitch: u32,
+    pub out_pitch: u32,
+    pub padding: [u32; 2],
+}
+
+const OP: &str = "quantize_rows";
+/// Sixteens that a thread goes through, twice: lavapipe gives an invocation 65,535 iterations and then leaves its loops
+/// silently.
+const MOST_UNITS: u64 = 32_000;
+
+fn shader(element: Element, (rule, symmetric): (Rule, bool), x_vec: bool, out_vec: bool) -> Shader {
+    let mut consts = vec![
+        ("X_F16", u32::from(element == Element::F16)),
+        ("X_VEC", u32::from(x_vec)),
+        ("OUT_VEC", u32::from(out_vec)),
+    ];
+    consts.extend(scheme_consts(rule, symmetric));
+    let own = [
+        include_str!("../../shaders/common/load_float.wgsl"),
+        include_str!("../../shaders/common/range.wgsl"),
+        include_str!("../../shaders/common/quantize.wgsl"),
+        include_str!("../../shaders/quantize_rows.wgsl"),
+    ];
+    let label = format!(
+        "quantize_rows/{element:?} {rule:?}{}{}{}",
+        if symmetric { " symmetric" } else { "" },
+        if x_vec { "" } else { " from words" },
+        if out_vec { "" } else { " to words" },
+    );
+    let files = [&SCHEME_FILES[..], &own].concat();
+    Variant { label, enable: &[], consts: &consts, files: &files }.render()
+}
+
+/// Every variant.
+pub(crate) fn shaders() -> Vec<Shader> {
+    let rules = [
+        (Rule::Observer, false),
+        (Rule::Observer, true),
+        (Rule::PerToken, false),
+        (Rule::PerToken, true),
+        (Rule::Onnx, false),
+        (Rule::Fbgemm, false),
+    ];
+    let mut all = Vec::new();
+    for element in [Element::F32, Element::F16] {
+        for rule in rules {
+            all.extend((0..4).map(|vec| shader(element, rule, vec & 1 != 0, vec & 2 != 0)));
+        }
+    }
+    all
+}
+
+impl QuantizeRows {
+    /// Prepares for a device.
+    ///
+    /// # Errors
+    /// [`Error::Element`] for other than float reals; [`Error::Argument`] where the scheme's limits are not a range
+    /// within -128..=127, or its rule is affine only.
+    pub fn new(device: &wgpu::Device, descriptor: &QuantizeRowsDescriptor) -> Result<Self> {
+        Self::with_kernels(&Kernels::new(device), descriptor)
+    }
+
+    /// The same with kernels shared between ops.
+    ///
+    /// # Errors
+    /// See [`QuantizeRows::new`].
+    pub fn with_kernels(kernels: &Kernels, descriptor: &QuantizeRowsDescriptor) -> Result<Self> {
+        check_one_of(OP, descriptor.element, &[Element::F32, Element::F16], "F32 or F16")?;
+        scheme_params(&descriptor.scheme)?;
+        Ok(Self { kernels: kernels.clone(), descriptor: *descriptor })
+    }
+
+    /// Checks shapes and limits, and makes the call.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::View`] or [`Error::Limit`] (rows of more than 32,768,000 columns among them), with
+    /// the numbers.
+    pub fn bind(&self, b: &QuantizeRowsBindings<'_>) -> Result<Call> {
+        let (d, device) = (&self.descriptor, self.kernels.device());
+        check_element(OP, "x", &b.x, d.element)?;
+        check_element(OP, "out", &b.out, Element::I8)?;
+        check_same(OP, &b.x, &b.out)?;
+        check_params(OP, "params", &b.params)?;
+        for (name, view) in [("x", &b.x), ("out", &b.out)] {
+            check_words(OP, name, view)?;
+        }
+        if b.params.rows != b.x.rows {
+            let detail = format!("{} rows, but room for {} parameters", b.x.rows, b.params.rows);
+            return Err(Error::Shape { op: OP, detail });
+        }
+        let units = b.x.columns.div_ceil(16);
+        // Two sixteens a thread where the row is short: fewer steps to fold.
+        let lanes = units.div_ceil(2).max(1).next_power_of_two().min(64);
+        if units.div_ceil(lanes) as u64 > MOST_UNITS {
+            return Err(Error::Limit {
+                op: OP,
+                what: "columns".into(),
+                needed: b.x.columns as u64,
+                limit: MOST_UNITS * 64 * 16,
+            });
+        }
+        let uniform = kernel::uniform(
+            device,
+            &QuantizeRowsParams {
+                scheme: scheme_params(&d.scheme)?,
+                rows: to_u32(OP, "rows", b.x.rows)?,
+                columns: to_u32(OP, "columns", b.x.columns)?,
+                units: to_u32(OP, "columns", units)?,
+                lanes: to_u32(OP, "columns", lanes)?,
+                x_pitch: to_u32(OP, "pitch of x", b.x.pitch)?,
+                out_pitch: to_u32(OP, "pitch of out", b.out.pitch)?,
+                padding: [0; 2],
+            },
+        );
+        let buffers = [
+            uniform.as_entire_buffer_binding(),
+            b.x.binding(device, OP, "x")?,
+            b.out.binding(device, OP, "out")?,
+            b.params.binding(device, OP, "params")?,
+        ];
+        let mut call = Call::default();
+        if b.x.rows > 0 {
+            let rule = (d.scheme.rule, d.scheme.symmetric);
+            let shader = shader(d.element, rule, rows::reads_vectors(&b.x), rows::writes_sixteens(&b.out));
+            let kernel = self.kernels.get(shader, &[Slot::Uniform, Slot::Read, Slot::Write, Slot::Write]);
+            let grid = kernel::grid(device, OP, (b.x.rows as u64).div_ceil(64 / lanes as u64))?;
+            call.push(Dispatch::new(device, kernel, &buffers, grid));
+        }
+        Ok(call)
+    }
+}
