@@ -9,10 +9,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/gpu.rs"]
+mod device;
 
 mod backend;
 mod compare;
 mod conv;
+mod gpu;
 mod half;
 mod harness;
 mod linear;
