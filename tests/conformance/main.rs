@@ -9,6 +9,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/gpu.rs"]
+mod device;
 
 mod backend;
 mod compare;
