@@ -111,7 +111,8 @@ impl<'m> Lowering<'m> {
         let model = self.model;
         for (i, id) in model.inputs().iter().enumerate() {
             let matrix = self.natural(Home::Input(i), *id);
-            self.slots[id.index()].push(Slot { matrix, order: Order::Natural, params: None });
+            let params = self.known_params(*id)?;
+            self.slots[id.index()].push(Slot { matrix, order: Order::Natural, params });
             self.observe(descriptor, *id)?;
         }
         for node in model.nodes() {
@@ -127,6 +128,10 @@ impl<'m> Lowering<'m> {
     }
 
     fn node(&mut self, node: &'m Node) -> Result<()> {
+        let made = self.model.value(node.outputs[0]).element;
+        if !matches!(made, Element::F32 | Element::F16 | Element::I8 | Element::U8) {
+            return Err(self.fail(node, format!("there are no kernels for elements of {made:?}")));
+        }
         match &node.op {
             Op::Conv { window, groups, activation } => self.conv(node, *window, *groups, *activation),
             Op::Linear { activation } => self.linear(node, *activation),
@@ -189,7 +194,27 @@ impl<'m> Lowering<'m> {
         let shape = &self.shapes[id.index()];
         let columns = shape.last().copied().unwrap_or(1);
         let rows = shape.iter().rev().skip(1).product();
-        Matrix { home, element: self.model.value(id).element, rows, columns }
+        Matrix { home, element: self.element(id), rows, columns }
+    }
+
+    /// The element of a value as the device holds it.
+    fn element(&self, id: ValueId) -> Element {
+        match self.model.value(id).element {
+            Element::U8 => Element::I8,
+            element => element,
+        }
+    }
+
+    /// The parameters of an int8 value that are known beforehand: bytes that stand for themselves have the scale 1.
+    fn known_params(&mut self, id: ValueId) -> Result<Option<Matrix>> {
+        let value = self.model.value(id);
+        let known = match (&value.quant, value.element) {
+            (Some(Quant::Static { axis: None, params }), _) => params.clone(),
+            (None, Element::I8) => vec![QuantParams::new(1.0, 0, -128, 127)?],
+            (None, Element::U8) => vec![QuantParams::new(1.0, -128, -128, 127)?],
+            _ => return Ok(None),
+        };
+        Ok(Some(self.constant_params(&known)))
     }
 
     /// A home for a matrix that a step will write.
@@ -201,7 +226,7 @@ impl<'m> Lowering<'m> {
 
     /// A home for a node's result: the caller's buffer where it is an output that lies as the caller expects it.
     fn result(&mut self, id: ValueId, order: Order, rows: usize, columns: usize) -> Matrix {
-        let element = self.model.value(id).element;
+        let element = self.element(id);
         let output = self.model.outputs().iter().position(|o| *o == id);
         match output {
             Some(i) if order == Order::Natural => Matrix { home: Home::Output(i), element, rows, columns },
@@ -294,11 +319,8 @@ impl<'m> Lowering<'m> {
             return Err(Error::Model(format!("`{}` is read before anything makes it", value.name)));
         };
         let shape = self.natural(Home::Input(0), id);
-        let matrix = self.constant(&tensor.to_device_words()?, tensor.element(), shape.rows, shape.columns);
-        let params = match &value.quant {
-            Some(Quant::Static { axis: None, params }) => Some(self.constant_params(params)),
-            _ => None,
-        };
+        let matrix = self.constant(&tensor.to_device_words()?, shape.element, shape.rows, shape.columns);
+        let params = self.known_params(id)?;
         let slot = Slot { matrix, order: Order::Natural, params };
         self.slots[id.index()].push(slot);
         Ok(slot)

@@ -4,8 +4,8 @@ use super::{Lowering, Order, Slot};
 use crate::error::Result;
 use crate::graph::{Activation, Node, Quant, ValueId, Window};
 use crate::ops::{
-    Conv, ConvBindings, ConvDescriptor, ConvOperands, EpilogueBindings, Gemm, GemmBindings, GemmDescriptor,
-    GemmI8, GemmI8Bindings, GemmI8Descriptor, Layout, Packed,
+    Add, AddBindings, AddDescriptor, Conv, ConvBindings, ConvDescriptor, ConvOperands, EpilogueBindings,
+    Gemm, GemmBindings, GemmDescriptor, GemmI8, GemmI8Bindings, GemmI8Descriptor, Layout, Packed,
 };
 use crate::plan::weights::permuted;
 use crate::plan::{Matrix, Scope};
@@ -248,21 +248,25 @@ impl<'m> Lowering<'m> {
         Ok(())
     }
 
-    /// Products of two activations: `[.., m, k]` by `[.., k, n]`, with equal outer dimensions or one `b` for all.
+    /// Products of two activations: `[.., m, k]` by `[.., k, n]`, broadcast over the outer dimensions.
     pub(super) fn matmul(&mut self, node: &'m Node) -> Result<()> {
         let (a_id, b_id, y) = (self.input(node, 0)?, self.input(node, 1)?, node.outputs[0]);
         let (a_shape, b_shape) = (self.shapes[a_id.index()].clone(), self.shapes[b_id.index()].clone());
         let (&[ref a_outer @ .., m, k], &[ref b_outer @ .., _, n]) = (&a_shape[..], &b_shape[..]) else {
             return Err(self.fail(node, format!("{a_shape:?} by {b_shape:?}: vectors are not supported")));
         };
+        let mut a = self.get(a_id, Order::Natural, &node.name)?.matrix;
+        let mut b = self.get(b_id, Order::Natural, &node.name)?.matrix;
+        let y_shape = &self.shapes[y.index()];
+        let outer = y_shape[..y_shape.len() - 2].to_vec();
+        let batch = outer.iter().product::<usize>();
         let shared = b_outer.iter().product::<usize>() == 1;
-        if !shared && a_outer != b_outer {
-            let detail = format!("{a_shape:?} by {b_shape:?}: outer dimensions must be equal, or b's all 1");
-            return Err(self.fail(node, detail));
+        if a_outer.iter().product::<usize>() != batch {
+            a = self.repeated(node, a, &a_shape, &outer);
         }
-        let batch = a_outer.iter().product::<usize>();
-        let a = self.get(a_id, Order::Natural, &node.name)?.matrix;
-        let b = self.get(b_id, Order::Natural, &node.name)?.matrix;
+        if !shared && b_outer.iter().product::<usize>() != batch {
+            b = self.repeated(node, b, &b_shape, &outer);
+        }
         let out = self.result(y, Order::Natural, batch * m, n);
         let (element, out_element) = (a.element, out.element);
         if !matches!(element, Element::F32 | Element::F16) || b.element != element {
@@ -279,5 +283,28 @@ impl<'m> Lowering<'m> {
         });
         self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
         Ok(())
+    }
+
+    /// A float operand `[.., r, c]` repeated to `[outer.., r, c]`. Only zeros are added: broadcasting is what `Add` does.
+    fn repeated(&mut self, node: &Node, x: Matrix, shape: &[usize], outer: &[usize]) -> Matrix {
+        let batch: usize = outer.iter().product();
+        let rows = batch * shape[shape.len() - 2];
+        let out = self.need(x.element, rows, x.columns);
+        // [outer.., 1, 1]: a word for each, whatever the element.
+        let zeros = self.constant(&vec![0; batch], x.element, batch, 1);
+        let (x_shape, zeros_shape) = (shape.to_vec(), [outer, &[1, 1]].concat());
+        let shapes = format!("{shape:?} -> {outer:?}");
+        let d = AddDescriptor { element: x.element, out: x.element, ..Default::default() };
+        self.step(&node.name, "add", shapes, "repeated for each product", &[x, out], move |s| {
+            Add::with_kernels(s.kernels, &d)?.bind(&AddBindings {
+                a: s.view(&x),
+                a_shape: &x_shape,
+                b: s.view(&zeros),
+                b_shape: &zeros_shape,
+                params: None,
+                out: s.view(&out),
+            })
+        });
+        out
     }
 }
