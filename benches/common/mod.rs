@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "neither target uses all of it")]
 
 pub mod conv;
+pub mod elementwise;
 pub mod gemm;
 
 use std::time::Instant;
@@ -61,6 +62,11 @@ pub fn groups() -> Vec<Lazy> {
         all.push(Box::new(move |gpu| gemm::group(gpu, shape)));
     }
     all.push(Box::new(conv::group));
+    all.push(Box::new(elementwise::minmax));
+    all.push(Box::new(elementwise::quantize));
+    all.push(Box::new(elementwise::dequantize));
+    all.push(Box::new(elementwise::quantize_rows));
+    all.push(Box::new(elementwise::pool));
     all
 }
 
@@ -130,6 +136,11 @@ pub fn plain(
 /// Words of a buffer.
 pub fn read(gpu: &Gpu, buffer: &wgpu::Buffer, words: usize) -> Vec<u32> {
     pollster::block_on(gpu.read_words(buffer, 0, words)).expect("the device was lost")
+}
+
+/// What the device does at most.
+pub fn roofline() -> Vec<Lazy> {
+    vec![Box::new(copy), Box::new(multiply_add)]
 }
 
 const ROOFLINE: &str = include_str!("../../shaders/naive/roofline.wgsl");
