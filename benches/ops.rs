@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Work;
+use common::{Roofline, Work};
 use criterion::{Criterion, Throughput};
 use std::time::Duration;
 use weighbridge::Gpu;
@@ -15,9 +15,10 @@ fn main() {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
-    // The roofline first: what the throughputs that follow can be at most.
-    for make in common::roofline().into_iter().chain(common::groups()) {
+    let roofline = Roofline::new(&gpu);
+    for make in common::groups() {
         let group = make(&gpu);
+        println!("{roofline}");
         let mut bench = criterion.benchmark_group(&group.name);
         bench.throughput(match group.work {
             Work::Operations(n) => Throughput::Elements(n),

@@ -11,6 +11,11 @@ use weighbridge::quant::QuantParams;
 use weighbridge::reference;
 use weighbridge::tensor::{Element, View};
 
+pub const MINMAX: &str = "minmax 16M";
+pub const QUANTIZE: &str = "quantize 16M";
+pub const DEQUANTIZE: &str = "dequantize 16M";
+pub const QUANTIZE_ROWS: &str = "quantize_rows 4096x1024";
+pub const POOL: &str = "max pool 3x3, 4x56x56x64";
 const NAIVE: &str = include_str!("../../shaders/naive/elementwise.wgsl");
 /// 16 M elements.
 const LEN: usize = 1 << 24;
@@ -67,7 +72,7 @@ pub fn minmax(gpu: &Gpu) -> Group {
         assert_eq!([f32::from_bits(got[0]), f32::from_bits(got[1])], want);
     };
     let cases = vec![naive, ours(call, Box::new(check))];
-    Group { name: "minmax 16M".into(), work: Work::Bytes(4 * LEN as u64), cases }
+    Group { name: MINMAX.into(), work: Work::Bytes(4 * LEN as u64), cases }
 }
 
 /// Compares bytes with `steps(index)`, the exact real in steps, where it is not within rounding of a tie.
@@ -107,7 +112,7 @@ pub fn quantize(gpu: &Gpu) -> Group {
         out: View::new(&out, Element::I8, 1, LEN),
     });
     let second = ours(call.unwrap_or_else(|e| panic!("{e}")), check(out.clone()));
-    Group { name: "quantize 16M".into(), work: Work::Bytes(5 * LEN as u64), cases: vec![first, second] }
+    Group { name: QUANTIZE.into(), work: Work::Bytes(5 * LEN as u64), cases: vec![first, second] }
 }
 
 /// 16 M int8 to reals.
@@ -136,7 +141,7 @@ pub fn dequantize(gpu: &Gpu) -> Group {
         out: View::new(&out, Element::F32, 1, LEN),
     });
     let second = ours(call.unwrap_or_else(|e| panic!("{e}")), check(out.clone()));
-    Group { name: "dequantize 16M".into(), work: Work::Bytes(5 * LEN as u64), cases: vec![first, second] }
+    Group { name: DEQUANTIZE.into(), work: Work::Bytes(5 * LEN as u64), cases: vec![first, second] }
 }
 
 /// 4096 tokens of 1024, each with its own range.
@@ -164,7 +169,7 @@ pub fn quantize_rows(gpu: &Gpu) -> Group {
     });
     let second = ours(call.unwrap_or_else(|e| panic!("{e}")), check(out.clone()));
     let work = Work::Bytes(5 * (rows * columns) as u64);
-    Group { name: "quantize_rows 4096x1024".into(), work, cases: vec![first, second] }
+    Group { name: QUANTIZE_ROWS.into(), work, cases: vec![first, second] }
 }
 
 /// The largest of 3x3 with stride 2, of a batch of 4 images of 56x56, 64 channels.
@@ -202,5 +207,5 @@ pub fn pool(gpu: &Gpu) -> Group {
     });
     let second = ours(call.unwrap_or_else(|e| panic!("{e}")), check(out.clone()));
     let work = Work::Bytes(4 * (x.len() + results) as u64);
-    Group { name: "max pool 3x3, 4x56x56x64".into(), work, cases: vec![first, second] }
+    Group { name: POOL.into(), work, cases: vec![first, second] }
 }
