@@ -12,7 +12,8 @@ struct Sixteen { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
 fn live4(column: u32, columns: u32) -> vec4<bool> {
     return vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(columns);
 }
-fn quad(row: u32, column: u32, word: u32) -> vec4<f32> {
+// `q` is the row's or the tensor's, loaded once for sixteen elements: lavapipe loads lane by lane.
+fn quad(q: QuantParams, column: u32, word: u32) -> vec4<f32> {
     let i = unpack4xI8(word);
 //% if PER_COLUMN
     let q0 = params[min(column, p.columns - 1u)];
@@ -23,12 +24,6 @@ fn quad(row: u32, column: u32, word: u32) -> vec4<f32> {
         * vec4<f32>(q0.scale, q1.scale, q2.scale, q3.scale);
 //% end
 //% if !PER_COLUMN
-//% if PER_ROW
-    let q = params[row];
-//% end
-//% if !PER_ROW
-    let q = params[0];
-//% end
     return vec4<f32>(i - vec4<i32>(q.zero_point)) * q.scale;
 //% end
 }
@@ -51,6 +46,12 @@ fn main(
     let w = vec4<u32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
 //% end
     let column = unit * 16u;
-    store16(row, unit, Sixteen(quad(row, column, w.x), quad(row, column + 4u, w.y),
-        quad(row, column + 8u, w.z), quad(row, column + 12u, w.w)));
+//% if PER_ROW
+    let q = params[row];
+//% end
+//% if !PER_ROW
+    let q = params[0];
+//% end
+    store16(row, unit, Sixteen(quad(q, column, w.x), quad(q, column + 4u, w.y),
+        quad(q, column + 8u, w.z), quad(q, column + 12u, w.w)));
 }

@@ -8,7 +8,8 @@
 @group(0) @binding(3) var<storage, read_write> out: array<u32>;        // [rows, columns], padding written as zeros
 //% end
 
-fn quad(row: u32, column: u32, x: vec4<f32>) -> u32 {
+// `q` is the row's or the tensor's, loaded once for sixteen elements: lavapipe loads lane by lane.
+fn quad(q: QuantParams, column: u32, x: vec4<f32>) -> u32 {
 //% if PER_COLUMN
     let q0 = params[min(column, p.columns - 1u)];
     let q1 = params[min(column + 1u, p.columns - 1u)];
@@ -20,12 +21,6 @@ fn quad(row: u32, column: u32, x: vec4<f32>) -> u32 {
         (limits << vec4<u32>(16u)) >> vec4<u32>(16u), limits >> vec4<u32>(16u));
 //% end
 //% if !PER_COLUMN
-//% if PER_ROW
-    let q = params[row];
-//% end
-//% if !PER_ROW
-    let q = params[0];
-//% end
     let y = quantize4(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
         vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)));
 //% end
@@ -43,9 +38,15 @@ fn main(
     let row = t / p.units;
     let unit = t - row * p.units;
     let column = unit * 16u;
+//% if PER_ROW
+    let q = params[row];
+//% end
+//% if !PER_ROW
+    let q = params[0];
+//% end
     let v = load16(row * p.x_pitch, unit);
-    let words = vec4<u32>(quad(row, column, v.a), quad(row, column + 4u, v.b),
-        quad(row, column + 8u, v.c), quad(row, column + 12u, v.d));
+    let words = vec4<u32>(quad(q, column, v.a), quad(q, column + 4u, v.b),
+        quad(q, column + 8u, v.c), quad(q, column + 12u, v.d));
     let at = row * p.out_pitch + unit * 4u;
 //% if OUT_VEC
     out[at / 4u] = words;

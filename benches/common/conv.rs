@@ -9,6 +9,7 @@ use weighbridge::quant::QuantParams;
 use weighbridge::reference::{self, ConvShape};
 use weighbridge::tensor::{Data, Element, Tensor, View};
 
+pub const NAME: &str = "conv 3x3, 4x28x28x32 to 64";
 const NAIVE: &str = include_str!("../../shaders/naive/conv.wgsl");
 
 fn problem() -> ConvShape {
@@ -134,5 +135,5 @@ pub fn group(gpu: &Gpu) -> Group {
     let mut cases = vec![naive(gpu, &x, &w)];
     cases.extend([Element::F32, Element::F16, Element::I8].map(|element| ours(gpu, element)));
     let products = s.batch * s.image[0] * s.image[1] * s.outputs * 9 * s.channels;
-    Group { name: "conv 3x3, 4x28x28x32 to 64".into(), work: Work::Operations(2 * products as u64), cases }
+    Group { name: NAME.into(), work: Work::Operations(2 * products as u64), cases }
 }

@@ -151,6 +151,11 @@ impl Operands {
     }
 }
 
+/// The group's name.
+pub fn name([m, n, k]: [usize; 3]) -> String {
+    format!("gemm {m}x{n}x{k}")
+}
+
 /// Naive kernels and ours in f32, f16 and int8.
 pub fn group(gpu: &Gpu, shape: [usize; 3]) -> Group {
     let [m, n, k] = shape;
@@ -167,5 +172,5 @@ pub fn group(gpu: &Gpu, shape: [usize; 3]) -> Group {
     cases.push(bytes.naive(gpu));
     cases.extend(bytes.ours(gpu, "int8", Operand::I8Dot, Layout::Packed));
     cases.extend(bytes.ours(gpu, "int8", Operand::I8Wide, Layout::Packed));
-    Group { name: format!("gemm {m}x{n}x{k}"), work: Work::Operations(2 * (m * n * k) as u64), cases }
+    Group { name: name(shape), work: Work::Operations(2 * (m * n * k) as u64), cases }
 }

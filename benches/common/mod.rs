@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "neither target uses all of it")]
 
 pub mod conv;
+pub mod elementwise;
 pub mod gemm;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use weighbridge::Gpu;
 
 /// What a case is in its group.
@@ -52,16 +53,87 @@ pub struct Group {
 }
 
 /// A group that is made when its turn comes, so that only its own buffers exist then.
-pub type Lazy = Box<dyn Fn(&Gpu) -> Group>;
+type Make = Box<dyn Fn(&Gpu) -> Group>;
 
-/// All groups.
-pub fn groups() -> Vec<Lazy> {
-    let mut all: Vec<Lazy> = Vec::new();
+/// The groups whose names contain the first argument that is not an option: all of them, without one.
+pub fn groups() -> Vec<Make> {
+    let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
+    let mut all: Vec<(String, Make)> = Vec::new();
     for shape in [[512, 512, 512], [256, 256, 256], [1, 1024, 4096]] {
-        all.push(Box::new(move |gpu| gemm::group(gpu, shape)));
+        all.push((gemm::name(shape), Box::new(move |gpu| gemm::group(gpu, shape))));
     }
-    all.push(Box::new(conv::group));
-    all
+    let others: [(&str, fn(&Gpu) -> Group); 6] = [
+        (conv::NAME, conv::group),
+        (elementwise::MINMAX, elementwise::minmax),
+        (elementwise::QUANTIZE, elementwise::quantize),
+        (elementwise::DEQUANTIZE, elementwise::dequantize),
+        (elementwise::QUANTIZE_ROWS, elementwise::quantize_rows),
+        (elementwise::POOL, elementwise::pool),
+    ];
+    all.extend(others.map(|(name, make)| -> (String, Make) { (name.into(), Box::new(make)) }));
+    all.into_iter().filter(|(name, _)| name.contains(&filter)).map(|(_, make)| make).collect()
+}
+
+const ROUNDS: usize = 9;
+/// A round of a case lasts about as long in seconds, so that the cost of a submission is small in it.
+const ROUND: f64 = 0.03;
+
+/// Checks all cases, then times them in turn, round after round: seconds of one run of each, in its fastest round.
+pub fn measure(gpu: &Gpu, cases: &[Case]) -> Vec<f64> {
+    let runs: Vec<usize> = cases
+        .iter()
+        .map(|case| {
+            case.verify(gpu);
+            (ROUND / case.time(gpu, 1)).ceil().clamp(1.0, 1000.0) as usize
+        })
+        .collect();
+    let mut best = vec![f64::INFINITY; cases.len()];
+    for _ in 0..ROUNDS {
+        for (i, case) in cases.iter().enumerate() {
+            best[i] = best[i].min(case.time(gpu, runs[i]));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    best
+}
+
+/// What the device does at most in this run, in 1e9 a second.
+pub struct Roofline {
+    bytes: f64,
+    operations: f64,
+}
+
+impl Roofline {
+    pub fn new(gpu: &Gpu) -> Self {
+        let [bytes, operations] =
+            [copy, multiply_add].map(|make| make(gpu)).map(|group| group.rate(measure(gpu, &group.cases)[0]));
+        Self { bytes, operations }
+    }
+
+    /// For a kind of work.
+    pub fn of(&self, work: Work) -> f64 {
+        match work {
+            Work::Operations(_) => self.operations,
+            Work::Bytes(_) => self.bytes,
+        }
+    }
+}
+
+impl std::fmt::Display for Roofline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Roofline of this run: a copy by a kernel {:.1} GB/s, multiply and add {:.1} GFLOP/s.",
+            self.bytes, self.operations
+        )
+    }
+}
+
+impl Group {
+    /// What a run in so many seconds amounts to, in 1e9 a second.
+    pub fn rate(&self, seconds: f64) -> f64 {
+        self.work.amount() as f64 / seconds / 1e9
+    }
 }
 
 impl Case {
@@ -137,23 +209,31 @@ pub fn read(gpu: &Gpu, buffer: &wgpu::Buffer, words: usize) -> Vec<u32> {
 const ROOFLINE: &str = include_str!("../../shaders/naive/roofline.wgsl");
 
 /// The most bytes that the device copies: 64 MiB, read and written.
-pub fn copy(gpu: &Gpu) -> Group {
+fn copy(gpu: &Gpu) -> Group {
     let words = 1 << 24;
-    let (from, to) = (buffer(gpu, words), buffer(gpu, words));
+    let data: Vec<u32> = (0..words as u32).collect();
+    let from = gpu.upload_words(&data).expect("within the device's limits");
+    let to = buffer(gpu, words);
     let grid = [(words / 64 / 64) as u32, 1, 1];
     let record = plain(gpu, ROOFLINE, "copy", &[words as u32 / 4, 0, 0, 0], &[&from, &to], grid);
-    let case = Case { name: "copy".into(), role: Role::Ours, record, check: Box::new(|_| {}) };
+    let check = Box::new(move |gpu: &Gpu| assert!(read(gpu, &to, words) == data, "not a copy"));
+    let case = Case { name: "copy".into(), role: Role::Ours, record, check };
     Group { name: "roofline: copy".into(), work: Work::Bytes(words as u64 * 8), cases: vec![case] }
 }
 
 /// The most operations that the device computes from registers, in f32.
-pub fn multiply_add(gpu: &Gpu) -> Group {
+fn multiply_add(gpu: &Gpu) -> Group {
     let (threads, iterations) = (1 << 15, 512);
     let from = gpu.upload_words(&[0.5f32.to_bits(); 8]).expect("a small buffer");
     let to = buffer(gpu, threads * 4);
     let grid = [threads as u32 / 64, 1, 1];
     let record = plain(gpu, ROOFLINE, "multiply_add", &[iterations, 0, 0, 0], &[&from, &to], grid);
-    let case = Case { name: "multiply and add".into(), role: Role::Ours, record, check: Box::new(|_| {}) };
+    // s = s / 2 + 1 / 2 tends to 1, in eight sums.
+    let check = Box::new(move |gpu: &Gpu| {
+        let sums = read(gpu, &to, threads * 4);
+        assert!(sums.iter().all(|&s| (f32::from_bits(s) - 8.0).abs() < 1e-3), "not the sums");
+    });
+    let case = Case { name: "multiply and add".into(), role: Role::Ours, record, check };
     let work = Work::Operations(threads as u64 * u64::from(iterations) * 64);
     Group { name: "roofline: multiply and add".into(), work, cases: vec![case] }
 }
