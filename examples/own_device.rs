@@ -37,10 +37,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let (image, logits) = (&plan.inputs()[0], &plan.outputs()[0]);
     let image_buffer = buffer("image", image.bytes(), wgpu::BufferUsages::COPY_DST);
     let logits_buffer = buffer("logits", logits.bytes(), wgpu::BufferUsages::COPY_SRC);
-    let frame = plan.bind(&[
-        (&image.name, image.view(&image_buffer)),
-        (&logits.name, logits.view(&logits_buffer)),
-    ])?;
+    let frame =
+        plan.bind(&[(&image.name, image.view(&image_buffer)), (&logits.name, logits.view(&logits_buffer))])?;
 
     // Every frame: recorded between whatever else the application does in its pass.
     let staging = device.create_buffer(&wgpu::BufferDescriptor {

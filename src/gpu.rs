@@ -227,7 +227,8 @@ impl Gpu {
         });
         self.queue.submit([encoder.finish()]);
         self.wait()?;
-        match receiver.try_recv() {
+        // Another thread that polls the device may be the one that answers, a moment after the wait is over.
+        match receiver.recv() {
             Ok(Ok(())) => {}
             Ok(Err(e)) => return Err(Error::Device(e.to_string())),
             Err(e) => return Err(Error::Device(format!("a read-back was not answered: {e}"))),

@@ -36,7 +36,7 @@
 //! # Numerics
 //!
 //! "Static", "dynamic", "observer", "scale" and "zero point" mean what they mean in PyTorch, to the last bit where WGSL
-//! allows it; [`reference`] is the specification of every operation as scalar Rust, and the tests hold the kernels and
+//! allows it; [`mod@reference`] is the specification of every operation as scalar Rust, and the tests hold the kernels and
 //! the specification to results computed by PyTorch and ONNX Runtime. Sums of f16 products are in f32. Sums of int8
 //! products are exact.
 //!
@@ -46,7 +46,7 @@
 //! | --- | --- |
 //! | [`tensor`] | element types, host tensors, views over buffers |
 //! | [`quant`] | ranges, schemes, scale and zero point: pure arithmetic |
-//! | [`reference`] | every op as scalar Rust |
+//! | [`mod@reference`] | every op as scalar Rust |
 //! | [`ops`] | every op as a kernel: descriptor, bindings, call |
 //! | [`graph`], `onnx` | models; ONNX in and out (feature `onnx`, on by default) |
 //! | [`optimize`] | model to model: half precision, static and dynamic int8 |

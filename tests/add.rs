@@ -1,7 +1,6 @@
 //! `add` against the reference: every way to broadcast, three element types.
 
 #[path = "common/gpu.rs"]
-#[allow(dead_code)]
 mod gpu;
 #[path = "common/place.rs"]
 mod place;

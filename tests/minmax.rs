@@ -1,7 +1,6 @@
 //! `minmax` against the reference: equal, at every length around its steps, by tensor, row, column and NCHW channel.
 
 #[path = "common/gpu.rs"]
-#[allow(dead_code)]
 mod gpu;
 #[path = "common/place.rs"]
 mod place;

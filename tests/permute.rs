@@ -1,7 +1,6 @@
 //! `permute`: every element in its place, in every width, between padded layouts.
 
 #[path = "common/gpu.rs"]
-#[allow(dead_code)]
 mod gpu;
 #[path = "common/place.rs"]
 mod place;

@@ -1,7 +1,6 @@
 //! `pool` against the reference, around quads of channels, with padding, dilation and overhang.
 
 #[path = "common/gpu.rs"]
-#[allow(dead_code)]
 mod gpu;
 #[path = "common/place.rs"]
 mod place;

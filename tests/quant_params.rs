@@ -1,7 +1,6 @@
 //! `quant_params` against [`Scheme::params`], bit for bit.
 
 #[path = "common/gpu.rs"]
-#[allow(dead_code)]
 mod gpu;
 
 use gpu::{Guarded, Rng, gpu};

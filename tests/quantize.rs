@@ -1,7 +1,6 @@
 //! `quantize` and `dequantize` against the reference, equal but at ties, around sixteen elements and a workgroup.
 
 #[path = "common/gpu.rs"]
-#[allow(dead_code)]
 mod gpu;
 #[path = "common/place.rs"]
 mod place;

@@ -1,7 +1,6 @@
 //! `quantize_rows`: parameters bit for bit, integers equal but at ties, around its lanes and its rows by workgroup.
 
 #[path = "common/gpu.rs"]
-#[allow(dead_code)]
 mod gpu;
 #[path = "common/place.rs"]
 mod place;

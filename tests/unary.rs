@@ -1,7 +1,6 @@
 //! `unary` against the reference: activations and casts, equal; every f16 there and back.
 
 #[path = "common/gpu.rs"]
-#[allow(dead_code)]
 mod gpu;
 #[path = "common/place.rs"]
 mod place;

@@ -73,7 +73,7 @@ pub struct Row {
     pub agreement: f64,
     /// The median time of a run (upload, compute, read back) in milliseconds, by batch size.
     pub latency_ms: BTreeMap<usize, f64>,
-    /// How long calibration took, in milliseconds, where it was needed.
+    /// How long calibration took, its kernels' compilation included, in milliseconds, where it was needed.
     pub calibration_ms: Option<f64>,
 }
 

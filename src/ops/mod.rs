@@ -3,6 +3,7 @@
 //! `new` checks features, `bind` checks shapes and limits and makes everything, `record` cannot fail.
 
 mod add;
+mod catalogue;
 mod conv;
 mod gemm;
 mod gemm_i8;
@@ -18,6 +19,7 @@ mod unary;
 
 pub use crate::kernel::{Call, Kernels, Shader};
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
+pub use catalogue::catalogue;
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};

@@ -3,7 +3,7 @@
 use crate::harness::Run;
 use half::f16;
 use weighbridge::graph::Activation;
-use weighbridge::quant::QuantParams;
+use weighbridge::quant::{Accumulator, Observer, QuantParams, Range, Scheme};
 use weighbridge::reference::{self, Axis, BLayout, Bias, ConvI8, Extrema, Gemm, GemmI8, Scales};
 
 /// How a real is brought into steps.
@@ -40,6 +40,10 @@ pub trait Backend {
     /// is at a tie.
     fn exact(&self) -> bool;
     fn minmax(&self, x: &[f32], axis: Axis) -> Run<Vec<Extrema>>;
+    /// The ranges of all channels after each batch, of one observer over all batches.
+    fn observe(&self, observer: Observer, batches: &[(&[f32], Axis)]) -> Run<Vec<Vec<Range>>>;
+    /// Scale and zero point of each range.
+    fn params(&self, ranges: &[Range], scheme: &Scheme) -> Run<Vec<QuantParams>>;
     fn quantize(&self, x: &[f32], axis: Axis, params: &[QuantParams], division: Division) -> Run<Vec<i8>>;
     fn dequantize(&self, q: &[i8], axis: Axis, params: &[QuantParams]) -> Run<Vec<f32>>;
     /// To f16.
@@ -81,6 +85,21 @@ impl Backend for ReferenceBackend {
 
     fn minmax(&self, x: &[f32], axis: Axis) -> Run<Vec<Extrema>> {
         Ok(reference::minmax(x, axis)?)
+    }
+
+    fn observe(&self, observer: Observer, batches: &[(&[f32], Axis)]) -> Run<Vec<Vec<Range>>> {
+        let mut accumulator = Accumulator::new(observer, batches.first().map_or(0, |b| b.1.channels))?;
+        let mut after = Vec::new();
+        for &(x, axis) in batches {
+            let ranges: Vec<Range> = self.minmax(x, axis)?.iter().map(|e| e.range).collect();
+            accumulator.observe(&ranges)?;
+            after.push(accumulator.ranges().to_vec());
+        }
+        Ok(after)
+    }
+
+    fn params(&self, ranges: &[Range], scheme: &Scheme) -> Run<Vec<QuantParams>> {
+        Ok(ranges.iter().map(|&range| scheme.params(range)).collect::<Result<_, _>>()?)
     }
 
     fn quantize(&self, x: &[f32], axis: Axis, params: &[QuantParams], division: Division) -> Run<Vec<i8>> {

@@ -29,6 +29,14 @@ pub fn equal<T: Copy + Debug + PartialEq>(what: &str, got: &[T], expected: &[T])
     each(what, got, expected, |_, a, b| a != b)
 }
 
+/// Equality, or within a few roundings where the arithmetic is not `exact`.
+pub fn rounded(what: &str, exact: bool, got: &[f32], expected: &[f32]) -> Run<()> {
+    each(what, got, expected, |_, a, b| match exact {
+        true => a != b,
+        false => a.is_nan() || (a - b).abs() > 4.0 * f32::EPSILON * b.abs(),
+    })
+}
+
 /// Equality, but for a step up or down where `steps(index)`, the real in steps before rounding, is within `slack(steps)`
 /// of a tie. `exact` grants nothing.
 pub fn near_ties(

@@ -2,6 +2,8 @@
 
 use crate::backend::{Backend, ReferenceBackend};
 use crate::common::npz::{Array, read_npz};
+use crate::device::gpu;
+use crate::gpu::GpuBackend;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -106,7 +108,11 @@ fn informative(name: &str, params: &Value) -> Option<String> {
 
 /// Everything that cases are checked against.
 pub fn backends() -> Vec<Box<dyn Backend>> {
-    vec![Box::new(ReferenceBackend)]
+    let mut backends: Vec<Box<dyn Backend>> = vec![Box::new(ReferenceBackend)];
+    if let Some(gpu) = gpu() {
+        backends.push(Box::new(GpuBackend(gpu)));
+    }
+    backends
 }
 
 /// Runs `check` over every case of a family and every backend, prints the counts, and fails with the failing cases.

@@ -66,7 +66,13 @@ pub fn dynamic_linear(case: &Case, backend: &dyn Backend) -> Run<()> {
     // The module's default, where a case says nothing.
     let reduce_range = case.params["reduce_range"].as_bool().unwrap_or(true);
     let params = measured(backend, x, axis, Scheme::fbgemm_dynamic(reduce_range))?;
-    parameters(&params, 128, case.get("x_scale")?.f32s()?, &case.get("x_zero_point")?.i32s()?)?;
+    parameters(
+        backend.exact(),
+        &params,
+        128,
+        case.get("x_scale")?.f32s()?,
+        &case.get("x_zero_point")?.i32s()?,
+    )?;
     let x_q = match case.find("x_q") {
         Some(expected) => {
             let expected = expected.bytes()?;

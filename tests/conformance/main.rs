@@ -15,6 +15,7 @@ mod device;
 mod backend;
 mod compare;
 mod conv;
+mod gpu;
 mod half;
 mod harness;
 mod linear;

@@ -16,6 +16,9 @@ use case::{NodeCase, Set};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Checks a case on one set of its inputs and outputs.
+type Check = Box<dyn Fn(&NodeCase, &Set) -> Run<()>>;
+
 /// What became of an operator's cases.
 #[derive(Default)]
 struct Tally {
@@ -25,7 +28,7 @@ struct Tally {
 }
 
 /// Runs every case of the operators that `routes` knows, by each of its routes, and prints a table.
-fn run(routes: impl Fn(&str) -> Vec<(String, Box<dyn Fn(&NodeCase, &Set) -> Run<()>>)>) {
+fn run(routes: impl Fn(&str) -> Vec<(String, Check)>) {
     let directory = harness::root().join("onnx_node");
     let index = directory.join("index.json");
     if !index.is_file() {
@@ -74,7 +77,7 @@ fn run(routes: impl Fn(&str) -> Vec<(String, Box<dyn Fn(&NodeCase, &Set) -> Run<
 #[test]
 fn networks() {
     run(|op| {
-        let route = |&given: &usize| -> (String, Box<dyn Fn(&NodeCase, &Set) -> Run<()>>) {
+        let route = |&given: &usize| -> (String, Check) {
             let how = format!("with {given} given");
             (how, Box::new(move |case, set| network::check(case, set, given)))
         };
@@ -90,7 +93,7 @@ fn integers() {
             let how = format!("on {}", backend.name());
             let run =
                 move |case: &NodeCase, set: &Set| check(&integers::decode(case, set)?, backend.as_ref());
-            (how, Box::new(run) as Box<dyn Fn(&NodeCase, &Set) -> Run<()>>)
+            (how, Box::new(run) as Check)
         };
         harness::backends().into_iter().map(route).collect()
     });
@@ -104,6 +107,6 @@ fn the_sample_has_every_operator() {
         QLinearMatMul QLinearConv";
     for op in ops.split_whitespace() {
         assert!(harness::sample().join("onnx_node").join(op).is_dir(), "{op}");
-        assert!(integers::check(op).is_some() != !network::given(op).is_empty(), "{op}");
+        assert!(integers::check(op).is_some() == network::given(op).is_empty(), "{op}");
     }
 }

@@ -1,4 +1,4 @@
-// One thread, one output, one product at a time: the baseline that the benchmarks compare with.
+// C = A Bᵀ, one thread, one output, one product at a time: the baseline that the benchmarks compare with.
 // a is [m, k], b is [n, k], both dense.
 struct Params { m: u32, n: u32, k: u32 }
 @group(0) @binding(0) var<uniform> p: Params;

@@ -1,0 +1,174 @@
+//! The problems that both bench targets measure, and how: every case is checked before it is timed.
+#![allow(dead_code, reason = "neither target uses all of it")]
+
+pub mod conv;
+pub mod gemm;
+
+use std::time::Instant;
+use weighbridge::Gpu;
+
+/// What a case is in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The kernel that one writes first.
+    Naive,
+    /// Ours in f32, which the narrower ones are compared with.
+    F32,
+    /// Ours.
+    Ours,
+}
+
+/// One kernel on one problem.
+pub struct Case {
+    pub name: String,
+    pub role: Role,
+    pub record: Box<dyn Fn(&mut wgpu::ComputePass<'_>)>,
+    /// Reads the output back after one run and compares a sample of it; panics where it is wrong.
+    pub check: Box<dyn Fn(&Gpu)>,
+}
+
+/// What one run of any case of a group amounts to.
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// Multiplications and additions.
+    Operations(u64),
+    /// Bytes read and written.
+    Bytes(u64),
+}
+
+impl Work {
+    pub fn amount(self) -> u64 {
+        match self {
+            Work::Operations(n) | Work::Bytes(n) => n,
+        }
+    }
+}
+
+/// Kernels for one problem.
+pub struct Group {
+    pub name: String,
+    pub work: Work,
+    pub cases: Vec<Case>,
+}
+
+/// A group that is made when its turn comes, so that only its own buffers exist then.
+pub type Lazy = Box<dyn Fn(&Gpu) -> Group>;
+
+/// All groups.
+pub fn groups() -> Vec<Lazy> {
+    let mut all: Vec<Lazy> = Vec::new();
+    for shape in [[512, 512, 512], [256, 256, 256], [1, 1024, 4096]] {
+        all.push(Box::new(move |gpu| gemm::group(gpu, shape)));
+    }
+    all.push(Box::new(conv::group));
+    all
+}
+
+impl Case {
+    /// Runs once and checks.
+    pub fn verify(&self, gpu: &Gpu) {
+        gpu.submit(|pass| (self.record)(pass));
+        (self.check)(gpu);
+    }
+
+    /// Seconds of one run, out of `runs` recorded into one pass.
+    pub fn time(&self, gpu: &Gpu, runs: usize) -> f64 {
+        let start = Instant::now();
+        gpu.submit(|pass| (0..runs).for_each(|_| (self.record)(pass)));
+        gpu.wait().expect("the device was lost");
+        start.elapsed().as_secs_f64() / runs as f64
+    }
+}
+
+/// A kernel outside of the crate: the uniform's words, then buffers, bound from 0.
+pub fn plain(
+    gpu: &Gpu,
+    source: &str,
+    entry: &str,
+    uniform: &[u32],
+    buffers: &[&wgpu::Buffer],
+    grid: [u32; 3],
+) -> Box<dyn Fn(&mut wgpu::ComputePass<'_>)> {
+    let device = gpu.device();
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(entry),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(entry),
+        layout: None,
+        module: &module,
+        entry_point: Some(entry),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    let size = (uniform.len() as u64 * 4).next_multiple_of(16);
+    let params = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(entry),
+        size,
+        usage: wgpu::BufferUsages::UNIFORM,
+        mapped_at_creation: true,
+    });
+    let words = bytemuck::cast_slice(uniform);
+    params.get_mapped_range_mut(..).unwrap().slice(..words.len()).copy_from_slice(words);
+    params.unmap();
+    let entries: Vec<_> = std::iter::once(&params)
+        .chain(buffers.iter().copied())
+        .zip(0..)
+        .map(|(b, binding)| wgpu::BindGroupEntry { binding, resource: b.as_entire_binding() })
+        .collect();
+    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(entry),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &entries,
+    });
+    Box::new(move |pass| {
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
+    })
+}
+
+/// Words of a buffer.
+pub fn read(gpu: &Gpu, buffer: &wgpu::Buffer, words: usize) -> Vec<u32> {
+    pollster::block_on(gpu.read_words(buffer, 0, words)).expect("the device was lost")
+}
+
+const ROOFLINE: &str = include_str!("../../shaders/naive/roofline.wgsl");
+
+/// The most bytes that the device copies: 64 MiB, read and written.
+pub fn copy(gpu: &Gpu) -> Group {
+    let words = 1 << 24;
+    let (from, to) = (buffer(gpu, words), buffer(gpu, words));
+    let grid = [(words / 64 / 64) as u32, 1, 1];
+    let record = plain(gpu, ROOFLINE, "copy", &[words as u32 / 4, 0, 0, 0], &[&from, &to], grid);
+    let case = Case { name: "copy".into(), role: Role::Ours, record, check: Box::new(|_| {}) };
+    Group { name: "roofline: copy".into(), work: Work::Bytes(words as u64 * 8), cases: vec![case] }
+}
+
+/// The most operations that the device computes from registers, in f32.
+pub fn multiply_add(gpu: &Gpu) -> Group {
+    let (threads, iterations) = (1 << 15, 512);
+    let from = gpu.upload_words(&[0.5f32.to_bits(); 8]).expect("a small buffer");
+    let to = buffer(gpu, threads * 4);
+    let grid = [threads as u32 / 64, 1, 1];
+    let record = plain(gpu, ROOFLINE, "multiply_add", &[iterations, 0, 0, 0], &[&from, &to], grid);
+    let case = Case { name: "multiply and add".into(), role: Role::Ours, record, check: Box::new(|_| {}) };
+    let work = Work::Operations(threads as u64 * u64::from(iterations) * 64);
+    Group { name: "roofline: multiply and add".into(), work, cases: vec![case] }
+}
+
+/// A buffer of so many words.
+pub fn buffer(gpu: &Gpu, words: usize) -> wgpu::Buffer {
+    gpu.buffer(words as u64 * 4).expect("within the device's limits")
+}
+
+/// Numbers of [-1, 1), the same everywhere.
+pub fn random(seed: u64, n: usize) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}

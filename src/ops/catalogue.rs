@@ -1,0 +1,110 @@
+//! The text of every kernel, rendered without a device.
+
+use crate::kernel::Shader;
+use crate::ops::tile::{Blocking, Form, Int8, Layout, Operand, Source};
+use crate::tensor::Element;
+
+const OPERANDS: [Operand; 5] =
+    [Operand::F32, Operand::F16, Operand::F16Native, Operand::I8Dot, Operand::I8Wide];
+
+/// The smallest and the largest register blocks, and those with shapes of their own.
+const BLOCKINGS: [Blocking; 5] = [
+    Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
+    Blocking::Broadcast { lanes: 8, groups: 4, quads: 2 },
+    Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
+    Blocking::Direct { lanes: 8, rows: 1, quads: 4 },
+    Blocking::Tiled,
+];
+
+/// Every kernel in every variant, but that of the gemm family's register blocks, which may be of any size, there are
+/// the extremes, and that its ways in (operands, sources, layouts, blocks) are not all combined with its ways out
+/// (epilogues), which share no text: for checks of the WGSL that need no GPU, and for translating it ahead of time.
+pub fn catalogue() -> Vec<Shader> {
+    let ways_in = ways_in().into_iter().map(|form| form.shader(name(&form)));
+    let ways_out = ways_out().into_iter().map(|form| form.shader(name(&form)));
+    ways_in.chain(ways_out).chain(super::shaders()).collect()
+}
+
+fn name(form: &Form) -> &'static str {
+    match (form.source, form.is_int8()) {
+        (Source::Dense, false) => "gemm",
+        (Source::Dense, true) => "gemm_i8",
+        _ => "conv",
+    }
+}
+
+/// A form with the least that there is to it.
+fn plain(operand: Operand, blocking: Blocking, source: Source) -> Form {
+    Form {
+        operand,
+        blocking,
+        source,
+        layout: Layout::Packed,
+        out: Element::F32,
+        bias: false,
+        activate: false,
+        a_vec: true,
+        out_vec: false,
+        fold: false,
+        int8: Int8::default(),
+    }
+}
+
+const BOTH: [bool; 2] = [false, true];
+
+/// All ways in which operands reach a thread.
+fn ways_in() -> Vec<Form> {
+    let mut all = Vec::new();
+    for operand in OPERANDS {
+        for blocking in BLOCKINGS {
+            let dense = [Layout::Nk, Layout::Kn, Layout::Packed].map(|layout| (Source::Dense, layout));
+            for (source, layout) in dense.into_iter().chain([(Source::Patch, Layout::Packed)]) {
+                for a_vec in BOTH {
+                    // Native f16 is refused where it does not come in whole vectors.
+                    if operand == Operand::F16Native && !(a_vec && layout == Layout::Packed) {
+                        continue;
+                    }
+                    let form = Form { layout, a_vec, ..plain(operand, blocking, source) };
+                    for fold in BOTH.into_iter().filter(|fold| !fold || operand == Operand::I8Wide) {
+                        for b_zero in BOTH.into_iter().filter(|zero| !zero || form.is_int8()) {
+                            all.push(Form { fold, int8: Int8 { b_zero, ..Int8::default() }, ..form });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// All ways in which sums become outputs, from a matrix product and from a convolution in small groups.
+fn ways_out() -> Vec<Form> {
+    let small = Blocking::Direct { lanes: 8, rows: 1, quads: 1 };
+    let sources = [Source::Dense, Source::Grouped { depthwise: false }, Source::Grouped { depthwise: true }];
+    let mut all = Vec::new();
+    for source in sources {
+        for operand in [Operand::F32, Operand::F16, Operand::I8Dot] {
+            let form = plain(operand, small, source);
+            let outs: &[_] = if form.is_int8() {
+                &[Element::F32, Element::F16, Element::I32, Element::I8]
+            } else {
+                &[Element::F32, Element::F16]
+            };
+            for &out in outs {
+                for flags in 0..128u32 {
+                    let [activate, out_vec, bias, bias_i32, a_per_row, b_per_channel, b_zero] =
+                        std::array::from_fn(|bit| flags >> bit & 1 == 1);
+                    let int8 = Int8 { a_per_row, b_per_channel, b_zero, bias_i32 };
+                    let impossible = (!form.is_int8() && int8 != Int8::default())
+                        || (bias_i32 && !bias)
+                        || (out_vec && !matches!(out, Element::F32 | Element::I32))
+                        || (out == Element::I32 && (activate || (bias && !bias_i32)));
+                    if !impossible {
+                        all.push(Form { out, activate, out_vec, bias, int8, ..form });
+                    }
+                }
+            }
+        }
+    }
+    all
+}

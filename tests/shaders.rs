@@ -1,0 +1,261 @@
+//! Every kernel in every variant, without a GPU: it parses, validates, is written for every backend, stays within what
+//! WebGPU promises, and its uniform is what Rust uploads.
+
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, StorageAccess, TypeInner};
+use std::collections::{BTreeMap, HashMap};
+use std::mem::{offset_of, size_of};
+use weighbridge::ops::{self, Shader};
+use weighbridge::quant::QuantParams;
+
+/// What WebGPU promises on every device.
+const INVOCATIONS: u32 = 256;
+const WORKGROUP_BYTES: u32 = 16 * 1024;
+const STORAGE_BUFFERS: usize = 8;
+
+fn uses_subgroups(shader: &Shader) -> bool {
+    shader.source.contains("subgroupBroadcast(")
+}
+
+fn uses_f16(shader: &Shader) -> bool {
+    shader.source.starts_with("enable f16;")
+}
+
+fn parse(shader: &Shader) -> Result<(Module, ModuleInfo), String> {
+    let module =
+        naga::front::wgsl::parse_str(&shader.source).map_err(|e| e.emit_to_string(&shader.source))?;
+    // unpack2x16float, which all of WebGPU has.
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    capabilities.set(Capabilities::SUBGROUP, uses_subgroups(shader));
+    capabilities.set(Capabilities::SHADER_FLOAT16, uses_f16(shader));
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .validate(&module)
+        .map_err(|e| e.emit_to_string(&shader.source))?;
+    Ok((module, info))
+}
+
+/// The sizes that every device has room for.
+fn fits(module: &Module) -> Result<(), String> {
+    let [entry] = &module.entry_points[..] else {
+        return Err(format!("{} entry points", module.entry_points.len()));
+    };
+    let invocations: u32 = entry.workgroup_size.iter().product();
+    if invocations > INVOCATIONS {
+        return Err(format!("workgroups of {invocations}"));
+    }
+    let layout = module.to_ctx();
+    let (mut workgroup, mut storage, mut group) = (0, 0, Vec::new());
+    for (_, variable) in module.global_variables.iter() {
+        match variable.space {
+            AddressSpace::WorkGroup => workgroup += layout.types[variable.ty].inner.size(layout),
+            AddressSpace::Storage { access } => {
+                storage += 1;
+                if access.contains(StorageAccess::ATOMIC) {
+                    return Err("atomics: nothing here should depend on an order".into());
+                }
+            }
+            _ => {}
+        }
+        group.extend(variable.binding.iter().map(|b| b.binding));
+        if variable.binding.as_ref().is_some_and(|b| b.group != 0) {
+            return Err("a binding outside of group 0".into());
+        }
+    }
+    group.sort_unstable();
+    if group.windows(2).any(|pair| pair[0] == pair[1]) || group.first() != Some(&0) {
+        return Err(format!("bindings {group:?}"));
+    }
+    if workgroup > WORKGROUP_BYTES || storage > STORAGE_BUFFERS {
+        return Err(format!("{workgroup} bytes of workgroup memory, {storage} storage buffers"));
+    }
+    Ok(())
+}
+
+/// Written as each backend wants it.
+fn translates(shader: &Shader, module: &Module, info: &ModuleInfo) -> Result<(), String> {
+    let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+    spv::write_vec(module, info, &options, None).map_err(|e| format!("SPIR-V: {e}"))?;
+
+    let lang_version = if uses_subgroups(shader) { (2, 4) } else { (2, 1) };
+    let options = msl::Options { lang_version, fake_missing_bindings: true, ..Default::default() };
+    let (text, names) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+        .map_err(|e| format!("MSL: {e}"))?;
+    names
+        .entry_point_names
+        .iter()
+        .try_for_each(|name| name.as_ref().map(drop))
+        .map_err(|e| format!("MSL: {e}"))?;
+    assert!(!text.is_empty());
+
+    // f16 came with 6.2.
+    let shader_model = if uses_f16(shader) { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V6_0 };
+    let options = hlsl::Options {
+        shader_model,
+        fake_missing_bindings: true,
+        // Where the number of workgroups comes from.
+        special_constants_binding: Some(hlsl::BindTarget { space: 1, ..Default::default() }),
+        ..Default::default()
+    };
+    let (mut text, pipeline) = (String::new(), hlsl::PipelineOptions::default());
+    let names = hlsl::Writer::new(&mut text, &options, &pipeline)
+        .write(module, info, None)
+        .map_err(|e| format!("HLSL: {e}"))?;
+    names
+        .entry_point_names
+        .iter()
+        .try_for_each(|name| name.as_ref().map(drop))
+        .map_err(|e| format!("HLSL: {e}"))
+}
+
+fn check(shader: &Shader) -> Result<(), String> {
+    let (module, info) = parse(shader)?;
+    fits(&module)?;
+    translates(shader, &module, &info)
+}
+
+/// The catalogue without repetitions of a text.
+fn distinct() -> Vec<Shader> {
+    let mut seen = HashMap::new();
+    for shader in ops::catalogue() {
+        seen.entry(shader.source).or_insert(shader.label);
+    }
+    let mut all: Vec<_> = seen.into_iter().map(|(source, label)| Shader { label, source }).collect();
+    all.sort_by(|a, b| (&a.label, &a.source).cmp(&(&b.label, &b.source)));
+    all
+}
+
+#[test]
+fn every_variant_validates_and_translates() {
+    let all = distinct();
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        // Every other one to each thread: neighbours are equally long.
+        let workers: Vec<_> = (0..2)
+            .map(|parity| {
+                let mine = all.iter().skip(parity).step_by(2);
+                scope.spawn(move || {
+                    mine.filter_map(|s| check(s).err().map(|e| format!("{}: {e}", s.label)))
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|w| w.join().expect("a check panicked")).collect()
+    });
+    println!("{} distinct shaders", all.len());
+    assert!(all.len() > 400, "only {} shaders", all.len());
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        all.len(),
+        wrong[..wrong.len().min(5)].join("\n")
+    );
+}
+
+#[test]
+fn every_op_is_in_the_catalogue() {
+    let mut ops: Vec<_> =
+        ops::catalogue().iter().map(|s| s.label.split_once('/').expect("op/variant").0.to_owned()).collect();
+    ops.sort();
+    ops.dedup();
+    for op in [
+        "add",
+        "conv",
+        "dequantize",
+        "gemm",
+        "gemm_i8",
+        "minmax",
+        "permute",
+        "pool",
+        "quant_params",
+        "quantize",
+        "quantize_rows",
+        "unary",
+    ] {
+        assert!(ops.iter().any(|o| o == op), "{op} is not among {ops:?}");
+    }
+}
+
+/// A struct's members as Rust lays them out: name and offset, then the size.
+type Twin = (&'static [(&'static str, usize)], usize);
+
+macro_rules! twin {
+    ($name:ty: $($field:ident),* $(,)?) => {{
+        const MEMBERS: &[(&str, usize)] = &[$((stringify!($field), offset_of!($name, $field))),*];
+        (MEMBERS, size_of::<$name>())
+    }};
+}
+
+/// The Rust side of each op's uniform; `padding` is Rust's alone.
+fn twins() -> BTreeMap<&'static str, Twin> {
+    let gemm = twin!(ops::Params: m, n, k, k_words, chunks, a_pitch, b_pitch, out_pitch, a_batch, b_batch, out_batch,
+        column_batch, row_batch, tiles_m, tiles_n, tiles, lo, hi, height, width, out_height, out_width, stride_y,
+        stride_x, pad_y, pad_x, dilation_y, dilation_x, kernel_x, tap_words, last_mask, groups);
+    let elementwise = twin!(ops::ElementwiseParams: rows, columns, units, total, x_pitch, out_pitch, lo, hi);
+    let minmax = twin!(ops::MinMaxParams: channels, parts, groups, units, columns, x_pitch, run_rows, rows, lanes,
+        blocks, mode, constant);
+    let permute = twin!(ops::PermuteParams: words, row_words, columns, out_pitch, x_columns, x_pitch, length,
+        words_apart, elements_apart);
+    let pool = twin!(ops::PoolParams: total, quads, channels, taps, kernel_x, x_pitch, out_pitch, height, width,
+        out_height, out_width, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, padded_height, padded_width,
+        lowest);
+    let scale_zero_point = twin!(ops::ScaleZeroPointParams: scheme, count);
+    let quantize_rows =
+        twin!(ops::QuantizeRowsParams: scheme, rows, columns, units, lanes, x_pitch, out_pitch);
+    let add = twin!(ops::AddParams: total, quads, columns, out_pitch, a_column, b_column, lo, hi, length, a_apart,
+        b_apart);
+    BTreeMap::from([
+        ("add", add),
+        ("unary", elementwise),
+        ("quant_params", scale_zero_point),
+        ("quantize_rows", quantize_rows),
+        ("gemm", gemm),
+        ("gemm_i8", gemm),
+        ("conv", gemm),
+        ("quantize", elementwise),
+        ("dequantize", elementwise),
+        ("minmax", minmax),
+        ("minmax_fold", minmax),
+        ("permute", permute),
+        ("reshape", permute),
+        ("pool", pool),
+    ])
+}
+
+/// A struct's members as WGSL lays them out.
+fn members(module: &Module, ty: naga::Handle<naga::Type>) -> (Vec<(&str, usize)>, usize) {
+    let TypeInner::Struct { members, span } = &module.types[ty].inner else { panic!("not a struct") };
+    (members.iter().map(|m| (m.name.as_deref().unwrap_or("?"), m.offset as usize)).collect(), *span as usize)
+}
+
+#[test]
+fn uniforms_are_what_rust_uploads() {
+    let twins = twins();
+    let nested = BTreeMap::from([
+        ("QuantParams", twin!(QuantParams: scale, inv_scale, zero_point, limits)),
+        ("Scheme", twin!(ops::SchemeParams: qmin, qmax, symmetric_zero, eps)),
+    ]);
+    let mut by_text = HashMap::new();
+    for shader in distinct() {
+        // Once for each text of the structs' definitions.
+        let op = shader.label.split('/').next().unwrap_or_default().to_owned();
+        let definition = shader.source.split("struct ").skip(1);
+        let key: String = definition.map(|s| s.split('}').next().unwrap_or_default()).collect();
+        by_text.entry((op, key)).or_insert(shader);
+    }
+    for ((op, _), shader) in by_text {
+        let (module, _) = parse(&shader).unwrap_or_else(|e| panic!("{}: {e}", shader.label));
+        for (handle, ty) in module.types.iter() {
+            if let Some(twin) = ty.name.as_deref().and_then(|name| nested.get(name)) {
+                assert_eq!(members(&module, handle), (twin.0.to_vec(), twin.1), "{}", shader.label);
+            }
+        }
+        let uniform = module.global_variables.iter().find(|(_, v)| v.space == AddressSpace::Uniform);
+        let (_, uniform) = uniform.unwrap_or_else(|| panic!("{} has no uniform", shader.label));
+        let twin = twins.get(op.as_str()).unwrap_or_else(|| panic!("{op}: its uniform is not checked"));
+        let (found, span) = members(&module, uniform.ty);
+        assert_eq!(found, twin.0, "{}", shader.label);
+        // A uniform is made of whole vectors; whoever adds the padding.
+        assert_eq!(span.next_multiple_of(16), twin.1.next_multiple_of(16), "{}", shader.label);
+    }
+}
