@@ -412,3 +412,22 @@ proptest! {
         }
     }
 }
+
+/// A file's uint8 is shifted by 128 here, and its Clip has bounds in steps: neither may pass for something else.
+#[test]
+fn bytes_are_not_taken_for_reals() {
+    let quantize = node("QuantizeLinear", "quantize", &["x", "s"], &["q"], &[]);
+    let graph = |rest: &[Vec<u8>], output: &str| {
+        let ends = [value(11, "x", &[-1, 4]), value(12, output, &[-1, 4]), floats("s", &[], &[0.5])];
+        import(&[&ends[..], std::slice::from_ref(&quantize), rest].concat()).unwrap_err()
+    };
+    for error in [
+        graph(&[], "q"),
+        graph(&[longs("two", &[-1, 2]), node("Reshape", "", &["q", "two"], &["y"], &[])], "y"),
+    ] {
+        assert!(error.to_string().contains("uint8"), "{error}");
+    }
+    let clip = node("Clip", "clip", &["q", "s"], &["c"], &[]);
+    let error = graph(&[clip, node("DequantizeLinear", "", &["c", "s"], &["y"], &[])], "y");
+    assert!(matches!(&error, Error::Node { node, .. } if node == "clip"), "{error}");
+}

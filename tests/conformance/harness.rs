@@ -1,8 +1,8 @@
 //! Finds the cases, runs a check over them, and reports.
 
 use crate::backend::{Backend, ReferenceBackend};
+use crate::common::gpu::gpu;
 use crate::common::npz::{Array, read_npz};
-use crate::device::gpu;
 use crate::gpu::GpuBackend;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};

@@ -9,8 +9,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../common/gpu.rs"]
-mod device;
 
 mod backend;
 mod compare;

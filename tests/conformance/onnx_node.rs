@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 /// Checks a case on one set of its inputs and outputs.
 type Check = Box<dyn Fn(&NodeCase, &Set) -> Run<()>>;
 
+/// One way to run a case, and what to call it.
+type Route = (String, Box<dyn Fn(&NodeCase, &Set) -> Run<()>>);
+
 /// What became of an operator's cases.
 #[derive(Default)]
 struct Tally {
@@ -89,7 +92,7 @@ fn networks() {
 fn integers() {
     run(|op| {
         let Some(check) = integers::check(op) else { return Vec::new() };
-        let route = |backend: Box<dyn crate::backend::Backend>| {
+        let route = |backend: Box<dyn crate::backend::Backend>| -> Route {
             let how = format!("on {}", backend.name());
             let run =
                 move |case: &NodeCase, set: &Set| check(&integers::decode(case, set)?, backend.as_ref());

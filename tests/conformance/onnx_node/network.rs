@@ -2,7 +2,7 @@
 
 use super::case::{Named, NodeCase, Set};
 use super::proto;
-use crate::device::gpu;
+use crate::common::gpu::gpu;
 use crate::harness::{Run, Stop};
 use weighbridge::graph::Model;
 use weighbridge::tensor::{Element, Tensor};
