@@ -169,13 +169,17 @@ impl Gpu {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
         self.queue.submit([encoder.finish()]);
-        let mapped = std::sync::Arc::new(std::sync::Mutex::new(None));
-        let slot = mapped.clone();
+        let (send, answer) = std::sync::mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+            // Nobody listens where waiting failed.
+            let _ = send.send(result);
         });
         self.wait()?;
-        let result = mapped.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        // Where several threads wait at once, another may have taken the answer off the device and be about to give it.
+        #[cfg(not(target_arch = "wasm32"))]
+        let result = answer.recv_timeout(std::time::Duration::from_secs(10)).ok();
+        #[cfg(target_arch = "wasm32")]
+        let result = answer.try_recv().ok();
         match result {
             Some(Ok(())) => {}
             Some(Err(e)) => return Err(Error::Device(e.to_string())),
