@@ -62,15 +62,13 @@ pub fn groups() -> Vec<Make> {
     for shape in [[512, 512, 512], [256, 256, 256], [1, 1024, 4096]] {
         all.push((gemm::name(shape), Box::new(move |gpu| gemm::group(gpu, shape))));
     }
-    let others: [(&str, fn(&Gpu) -> Group); 6] = [
-        (conv::NAME, conv::group),
-        (elementwise::MINMAX, elementwise::minmax),
-        (elementwise::QUANTIZE, elementwise::quantize),
-        (elementwise::DEQUANTIZE, elementwise::dequantize),
-        (elementwise::QUANTIZE_ROWS, elementwise::quantize_rows),
-        (elementwise::POOL, elementwise::pool),
-    ];
-    all.extend(others.map(|(name, make)| -> (String, Make) { (name.into(), Box::new(make)) }));
+    let mut add = |name: &str, make: Make| all.push((name.into(), make));
+    add(conv::NAME, Box::new(conv::group));
+    add(elementwise::MINMAX, Box::new(elementwise::minmax));
+    add(elementwise::QUANTIZE, Box::new(elementwise::quantize));
+    add(elementwise::DEQUANTIZE, Box::new(elementwise::dequantize));
+    add(elementwise::QUANTIZE_ROWS, Box::new(elementwise::quantize_rows));
+    add(elementwise::POOL, Box::new(elementwise::pool));
     all.into_iter().filter(|(name, _)| name.contains(&filter)).map(|(_, make)| make).collect()
 }
 
