@@ -54,6 +54,7 @@ pub struct Group {
 
 /// A group that is made when its turn comes, so that only its own buffers exist then.
 type Make = Box<dyn Fn(&Gpu) -> Group>;
+type Fixed = fn(&Gpu) -> Group;
 
 /// The groups whose names contain the first argument that is not an option: all of them, without one.
 pub fn groups() -> Vec<Make> {
@@ -62,7 +63,7 @@ pub fn groups() -> Vec<Make> {
     for shape in [[512, 512, 512], [256, 256, 256], [1, 1024, 4096]] {
         all.push((gemm::name(shape), Box::new(move |gpu| gemm::group(gpu, shape))));
     }
-    let others: [(&str, fn(&Gpu) -> Group); 6] = [
+    let others: [(&str, Fixed); 6] = [
         (conv::NAME, conv::group),
         (elementwise::MINMAX, elementwise::minmax),
         (elementwise::QUANTIZE, elementwise::quantize),
