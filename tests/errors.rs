@@ -3,7 +3,7 @@
 #[path = "common/gpu.rs"]
 mod gpu;
 
-use gpu::gpu;
+use gpu::{device, gpu};
 use weighbridge::calibrate::Ranges;
 use weighbridge::graph::{Activation, Dim, Model, Op, Window};
 use weighbridge::ops::{
@@ -23,24 +23,6 @@ macro_rules! refused {
         let text = error.to_string();
         $(assert!(text.contains($part), "`{text}` does not say `{}`", $part);)+
     }};
-}
-
-/// Another device of the adapter under test, with these features and limits only.
-fn device(gpu: &Gpu, features: wgpu::Features, limits: wgpu::Limits) -> Gpu {
-    pollster::block_on(async {
-        let info = gpu.device().adapter_info();
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-        let adapters = instance.enumerate_adapters(info.backend.into()).await;
-        let adapter =
-            adapters.into_iter().find(|a| a.get_info().name == info.name).expect("the same adapter");
-        let descriptor = wgpu::DeviceDescriptor {
-            required_features: features,
-            required_limits: limits,
-            ..Default::default()
-        };
-        let (device, queue) = adapter.request_device(&descriptor).await.expect("less than the adapter has");
-        Gpu::with_device(device, queue)
-    })
 }
 
 /// Buffers of a product of f32 matrices.
@@ -81,7 +63,7 @@ fn shapes() {
     refused!(op.bind(&GemmBindings { out, ..ok }), Error::Shape { .. }, "a has 8 rows and out 9");
     refused!(op.bind(&GemmBindings { batch: 3, ..ok }), Error::Shape { .. }, "8 rows", "3 batches");
     let bias = Some(View::new(&m.a, Element::F32, 1, 11));
-    refused!(op.bind(&GemmBindings { bias, ..ok }), Error::Shape { .. }, "[1, 11]", "n is 12");
+    refused!(op.bind(&GemmBindings { bias, ..ok }), Error::Shape { .. }, "[1, 11]", "expected [1, 12]");
 
     let q = Quantize::with_kernels(gpu.kernels(), &QuantizeDescriptor::default()).unwrap();
     let bindings = QuantizeBindings {

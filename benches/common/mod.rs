@@ -54,7 +54,6 @@ pub struct Group {
 
 /// A group that is made when its turn comes, so that only its own buffers exist then.
 type Make = Box<dyn Fn(&Gpu) -> Group>;
-
 /// The groups whose names contain the first argument that is not an option: all of them, without one.
 pub fn groups() -> Vec<Make> {
     let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();

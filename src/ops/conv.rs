@@ -299,12 +299,6 @@ impl Conv {
                 epilogue.buffers(device, OP, x, &b.weights, &b.out, &zeros)?.to_vec()
             }
         };
-        let mut call = Call::default();
-        if let Some(dispatch) =
-            tile::dispatch(&self.kernels, OP, form, params, int("groups", batches)?, &buffers)?
-        {
-            call.push(dispatch);
-        }
-        Ok(call)
+        tile::call(&self.kernels, OP, form, params, batches, &buffers)
     }
 }

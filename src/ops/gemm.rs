@@ -100,22 +100,13 @@ impl Gemm {
     /// [`Error::Shape`], [`Error::Element`], [`Error::View`] or [`Error::Limit`], with the numbers.
     pub fn bind(&self, b: &GemmBindings<'_>) -> Result<Call> {
         let (d, device) = (&self.descriptor, self.kernels.device());
-        let batch = b.batch;
-        let shape = |detail: String| Err(Error::Shape { op: OP, detail });
-        if batch == 0 || !b.a.rows.is_multiple_of(batch) || b.out.rows != b.a.rows {
-            return shape(format!(
-                "a has {} rows and out {}, in {batch} batches: they must be equal and divide evenly",
-                b.a.rows, b.out.rows
-            ));
-        }
-        let (m, n, k) = (b.a.rows / batch, b.out.columns, b.a.columns);
-        check_element("a", b.a.element, d.element)?;
-        check_element("out", b.out.element, d.out)?;
-        let b_batches = b_matrix(OP, d.layout, &b.b, d.element, n, k, batch)?;
+        let (n, k) = (b.out.columns, b.a.columns);
+        let params = product(OP, [&b.a, &b.b, &b.out], [d.element, d.out], d.layout, b.batch)?;
         if let Some(bias) = &b.bias {
-            check_element("bias", bias.element, Element::F32)?;
-            if (bias.rows, bias.columns) != (1, n) {
-                return shape(format!("bias is [{}, {}], but n is {n}", bias.rows, bias.columns));
+            if (bias.element, bias.rows, bias.columns) != (Element::F32, 1, n) {
+                let (got, rows, columns) = (bias.element, bias.rows, bias.columns);
+                let detail = format!("bias is [{rows}, {columns}] of {got:?}, expected [1, {n}] of F32");
+                return Err(Error::Shape { op: OP, detail });
             }
         }
         let native = self.operand == Operand::F16Native;
@@ -132,7 +123,7 @@ impl Gemm {
         let (lo, hi) = bounds(d.activation);
         let form = Form {
             operand: self.operand,
-            blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, m, n)),
+            blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, params.m as usize, n)),
             source: Source::Dense,
             layout: d.layout,
             out: d.out,
@@ -143,22 +134,7 @@ impl Gemm {
             fold: false,
             int8: Int8::default(),
         };
-        let k_words = d.element.words(k);
-        let params = Params {
-            m: to_u32(OP, "m", m)?,
-            n: to_u32(OP, "n", n)?,
-            k: to_u32(OP, "k", k)?,
-            k_words: to_u32(OP, "k", k_words)?,
-            a_pitch: to_u32(OP, "pitch of a", b.a.pitch)?,
-            b_pitch: to_u32(OP, "pitch of b", b.b.pitch)?,
-            out_pitch: to_u32(OP, "pitch of out", b.out.pitch)?,
-            a_batch: to_u32(OP, "batch of a", m * b.a.pitch)?,
-            b_batch: if b_batches == 1 { 0 } else { to_u32(OP, "batch of b", b.b.rows / batch * b.b.pitch)? },
-            out_batch: to_u32(OP, "batch of out", m * b.out.pitch)?,
-            lo,
-            hi,
-            ..Default::default()
-        };
+        let params = Params { lo, hi, ..params };
         let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
         let buffers = [
             b.a.binding(device, OP, "a")?,
@@ -166,13 +142,7 @@ impl Gemm {
             tile::optional(device, OP, "bias", b.bias.as_ref(), &zeros)?,
             b.out.binding(device, OP, "out")?,
         ];
-        let mut call = Call::default();
-        if let Some(dispatch) =
-            tile::dispatch(&self.kernels, OP, form, params, to_u32(OP, "batch", batch)?, &buffers)?
-        {
-            call.push(dispatch);
-        }
-        Ok(call)
+        tile::call(&self.kernels, OP, form, params, b.batch, &buffers)
     }
 }
 
@@ -192,11 +162,43 @@ pub(crate) fn out_vec(out: &View<'_>) -> bool {
         && out.columns.is_multiple_of(4)
 }
 
-fn check_element(name: &'static str, got: Element, expected: Element) -> Result<()> {
-    if got == expected {
-        return Ok(());
+/// Checks the matrices `[a, b, out]` of a product against each other and the descriptor's elements of `[a, out]`, and
+/// fills in what follows from them.
+pub(crate) fn product(
+    op: &'static str,
+    [a, b, out]: [&View<'_>; 3],
+    elements: [Element; 2],
+    layout: Layout,
+    batch: usize,
+) -> Result<Params> {
+    if batch == 0 || !a.rows.is_multiple_of(batch) || out.rows != a.rows {
+        let detail = format!(
+            "a has {} rows and out {}, in {batch} batches: they must be equal and divide evenly",
+            a.rows, out.rows
+        );
+        return Err(Error::Shape { op, detail });
     }
-    Err(Error::Shape { op: OP, detail: format!("{name} is {got:?}, but the descriptor says {expected:?}") })
+    if [a.element, out.element] != elements {
+        let detail =
+            format!("a and out are {:?}, but the descriptor says {elements:?}", [a.element, out.element]);
+        return Err(Error::Shape { op, detail });
+    }
+    let (m, n, k) = (a.rows / batch, out.columns, a.columns);
+    let b_batches = b_matrix(op, layout, b, elements[0], n, k, batch)?;
+    Ok(Params {
+        m: to_u32(op, "m", m)?,
+        n: to_u32(op, "n", n)?,
+        k: to_u32(op, "k", k)?,
+        k_words: to_u32(op, "k", elements[0].words(k))?,
+        a_pitch: to_u32(op, "pitch of a", a.pitch)?,
+        b_pitch: to_u32(op, "pitch of b", b.pitch)?,
+        out_pitch: to_u32(op, "pitch of out", out.pitch)?,
+        a_batch: to_u32(op, "batch of a", m * a.pitch)?,
+        b_batch: if b_batches == 1 { 0 } else { to_u32(op, "batch of b", b.rows / batch * b.pitch)? },
+        out_batch: to_u32(op, "batch of out", m * out.pitch)?,
+        row_batch: to_u32(op, "m", m)?,
+        ..Default::default()
+    })
 }
 
 /// Checks `b` against its layout, and tells how many batches of it there are: one for all, or one for each.

@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Call, Kernels};
-use crate::ops::gemm::{b_matrix, bounds, out_vec};
-use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Params, Source, to_u32};
+use crate::ops::gemm::{bounds, out_vec, product};
+use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Params, Source};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`GemmI8`].
@@ -105,27 +105,13 @@ impl GemmI8 {
     /// [`Error::Shape`], [`Error::Element`], [`Error::View`] or [`Error::Limit`], with the numbers.
     pub fn bind(&self, b: &GemmI8Bindings<'_>) -> Result<Call> {
         let (d, device) = (&self.descriptor, self.kernels.device());
-        let batch = b.batch;
-        if batch == 0 || !b.a.rows.is_multiple_of(batch) || b.out.rows != b.a.rows {
-            let detail = format!(
-                "a has {} rows and out {}, in {batch} batches: they must be equal and divide evenly",
-                b.a.rows, b.out.rows
-            );
-            return Err(Error::Shape { op: OP, detail });
-        }
-        let (m, n, k) = (b.a.rows / batch, b.out.columns, b.a.columns);
-        if b.a.element != Element::I8 {
-            return Err(Error::Element { op: OP, got: b.a.element, expected: "I8 for a" });
-        }
-        if b.out.element != d.out {
-            return Err(Error::Element { op: OP, got: b.out.element, expected: "the descriptor's for out" });
-        }
-        let b_batches = b_matrix(OP, d.layout, &b.b, Element::I8, n, k, batch)?;
+        let (n, k) = (b.out.columns, b.a.columns);
+        let params = product(OP, [&b.a, &b.b, &b.out], [Element::I8, d.out], d.layout, b.batch)?;
         let int8 = b.epilogue.check(OP, b.a.rows, n, d.out, d.b_zero_point)?;
         let (lo, hi) = bounds(d.activation);
         let form = Form {
             operand: self.operand,
-            blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, m, n)),
+            blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, params.m as usize, n)),
             source: Source::Dense,
             layout: d.layout,
             out: d.out,
@@ -136,31 +122,10 @@ impl GemmI8 {
             fold: false,
             int8,
         };
-        let params = Params {
-            m: to_u32(OP, "m", m)?,
-            n: to_u32(OP, "n", n)?,
-            k: to_u32(OP, "k", k)?,
-            k_words: to_u32(OP, "k", Element::I8.words(k))?,
-            a_pitch: to_u32(OP, "pitch of a", b.a.pitch)?,
-            b_pitch: to_u32(OP, "pitch of b", b.b.pitch)?,
-            out_pitch: to_u32(OP, "pitch of out", b.out.pitch)?,
-            a_batch: to_u32(OP, "batch of a", m * b.a.pitch)?,
-            b_batch: if b_batches == 1 { 0 } else { to_u32(OP, "batch of b", b.b.rows / batch * b.b.pitch)? },
-            out_batch: to_u32(OP, "batch of out", m * b.out.pitch)?,
-            row_batch: to_u32(OP, "m", m)?,
-            lo,
-            hi,
-            ..Default::default()
-        };
+        let params = Params { lo, hi, ..params };
         let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
         let buffers = b.epilogue.buffers(device, OP, b.a.binding(device, OP, "a")?, &b.b, &b.out, &zeros)?;
-        let mut call = Call::default();
-        if let Some(dispatch) =
-            tile::dispatch(&self.kernels, OP, form, params, to_u32(OP, "batch", batch)?, &buffers)?
-        {
-            call.push(dispatch);
-        }
-        Ok(call)
+        tile::call(&self.kernels, OP, form, params, b.batch, &buffers)
     }
 }
 

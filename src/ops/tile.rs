@@ -1,7 +1,7 @@
 //! What the gemm family shares: operands, where they come from, register blocks, and the dispatch made of them.
 
 use crate::error::{Error, Result};
-use crate::kernel::{self, Dispatch, Kernels, Shader, Slot, Variant};
+use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::tensor::{Data, Element, Tensor, View};
 
 /// How operands are held and multiplied.
@@ -363,17 +363,18 @@ pub(crate) fn check_device(
     blocking.map_or(Ok(()), |b| b.check(device, op))
 }
 
-/// Completes `params`, checks the limits and makes the dispatch. `buffers` are all slots but the uniform.
-pub(crate) fn dispatch(
+/// Completes `params`, checks the limits and makes the call. `buffers` are all slots but the uniform.
+pub(crate) fn call(
     kernels: &Kernels,
     op: &'static str,
     mut form: Form,
     mut params: Params,
-    batches: u32,
+    batches: usize,
     buffers: &[wgpu::BufferBinding<'_>],
-) -> Result<Option<Dispatch>> {
+) -> Result<Call> {
+    let mut call = Call::default();
     if params.m == 0 || params.n == 0 || batches == 0 {
-        return Ok(None);
+        return Ok(call);
     }
     let device = kernels.device();
     params.chunks = params.k_words.div_ceil(4);
@@ -410,7 +411,7 @@ pub(crate) fn dispatch(
     let [tile_m, tile_n] = if grouped { [1, 4] } else { form.blocking.tile() };
     params.tiles_m = params.m.div_ceil(tile_m);
     params.tiles_n = params.n.div_ceil(tile_n);
-    let tiles = u64::from(params.tiles_m) * u64::from(params.tiles_n) * u64::from(batches);
+    let tiles = u64::from(params.tiles_m) * u64::from(params.tiles_n) * batches as u64;
     let grid = kernel::grid(device, op, if grouped { tiles.div_ceil(64) } else { tiles })?;
     params.tiles = u32::try_from(tiles).map_err(|_| Error::Limit {
         op,
@@ -422,7 +423,8 @@ pub(crate) fn dispatch(
     let uniform = kernel::uniform(device, &params);
     let mut all = vec![uniform.as_entire_buffer_binding()];
     all.extend_from_slice(buffers);
-    Ok(Some(Dispatch::new(device, kernel, &all, grid)))
+    call.push(Dispatch::new(device, kernel, &all, grid));
+    Ok(call)
 }
 
 /// A dimension or pitch as the kernels take it.

@@ -19,6 +19,24 @@ pub fn gpu() -> Option<&'static Gpu> {
     .as_ref()
 }
 
+/// Another device of the adapter under test, with these features and limits only.
+pub fn device(gpu: &Gpu, features: wgpu::Features, limits: wgpu::Limits) -> Gpu {
+    pollster::block_on(async {
+        let info = gpu.device().adapter_info();
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+        let adapters = instance.enumerate_adapters(info.backend.into()).await;
+        let adapter =
+            adapters.into_iter().find(|a| a.get_info().name == info.name).expect("the same adapter");
+        let descriptor = wgpu::DeviceDescriptor {
+            required_features: features,
+            required_limits: limits,
+            ..Default::default()
+        };
+        let (device, queue) = adapter.request_device(&descriptor).await.expect("less than the adapter has");
+        Gpu::with_device(device, queue)
+    })
+}
+
 /// Whether rows can be shared by subgroup broadcasts here; says so where not.
 pub fn has_broadcast(gpu: &Gpu) -> bool {
     let device = gpu.device();
