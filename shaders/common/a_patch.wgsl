@@ -17,6 +17,7 @@ fn a_row(batch: u32, row: u32) -> ARow {
         i32((line % p.out_height) * p.stride_y) - i32(p.pad_y),
         i32((row % p.out_width) * p.stride_x) - i32(p.pad_x));
 }
+//% if A_VEC
 // The word at (y, x) of the image, or nothing where that lies outside.
 fn inside(r: ARow, tap_y: u32, tap_x: u32, word: ptr<function, u32>) -> bool {
     let y = u32(r.y + i32(tap_y * p.dilation_y));
@@ -24,7 +25,6 @@ fn inside(r: ARow, tap_y: u32, tap_x: u32, word: ptr<function, u32>) -> bool {
     *word = r.word + (y * p.width + x) * p.a_pitch;
     return y < p.height && x < p.width; // negative ones have wrapped to large ones
 }
-//% if A_VEC
 // A chunk never straddles two taps here: the words of a pixel are a multiple of four.
 struct Cursor { word: u32, y: u32, x: u32 }
 fn cursor_at(chunk: u32) -> Cursor {
@@ -51,28 +51,32 @@ fn a_load(r: ARow, c: Cursor) -> AChunk {
 }
 //% end
 //% if !A_VEC
-struct Cursor { chunk: u32 }
-fn cursor_at(chunk: u32) -> Cursor { return Cursor(chunk); }
-fn cursor_next(c: Cursor) -> Cursor { return Cursor(c.chunk + 1u); }
-fn a_word(r: ARow, k: u32) -> u32 {
-    // Exact while k < 2^21, which `bind` checks: the error of the product stays below half a step.
-    let tap = u32((f32(k) + 0.5) / f32(p.tap_words));
-    let tap_y = u32((f32(tap) + 0.5) / f32(p.kernel_x));
-    let c = k - tap * p.tap_words;
-    var word: u32;
-    let hit = inside(r, tap_y, tap - tap_y * p.kernel_x, &word);
-    if k >= p.k_words { return 0u; }
-    if hit { return a[word + c]; }
+// Four words at a time, each in a tap of its own. What does not depend on the row is worked out once for all rows.
+struct Cursor { chunk: u32, y: vec4<i32>, x: vec4<i32>, word: vec4<u32>, live: vec4<bool>, last: vec4<bool> }
+fn cursor_at(chunk: u32) -> Cursor {
+    let k = vec4<u32>(chunk * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
+    // Exact while k < 2^21, which `bind` checks: the error of the quotient stays below half a step.
+    let tap = vec4<u32>((vec4<f32>(k) + 0.5) / f32(p.tap_words));
+    let line = vec4<u32>((vec4<f32>(tap) + 0.5) / f32(p.kernel_x));
+    let word = k - tap * p.tap_words;
+    return Cursor(chunk, vec4<i32>(line * p.dilation_y), vec4<i32>((tap - line * p.kernel_x) * p.dilation_x),
+        word, k < vec4<u32>(p.k_words), word + 1u == vec4<u32>(p.tap_words));
+}
+fn cursor_next(c: Cursor) -> Cursor { return cursor_at(c.chunk + 1u); }
+fn a_load(r: ARow, c: Cursor) -> AChunk {
+    let y = vec4<u32>(vec4<i32>(r.y) + c.y);
+    let x = vec4<u32>(vec4<i32>(r.x) + c.x);
+    // Negative ones have wrapped to large ones. What is outside is read somewhere inside, and dropped.
+    let hit = c.live & (y < vec4<u32>(p.height)) & (x < vec4<u32>(p.width));
+    let i = select(vec4<u32>(), vec4<u32>(r.word) + (y * p.width + x) * p.a_pitch + c.word, hit);
+    let words = vec4<u32>(a[i.x], a[i.y], a[i.z], a[i.w]);
 //% if INT
     // The padding channels of a pixel are zero, also outside: they may not count in the sum of a row.
-    return select(padding, padding & p.last_mask, c + 1u == p.tap_words);
+    let outside = select(vec4<u32>(padding), vec4<u32>(padding & p.last_mask), c.last);
+    return select(select(vec4<u32>(), outside, c.live), words, hit);
 //% end
 //% if !INT
-    return 0u;
+    return select(vec4<u32>(), words, hit);
 //% end
-}
-fn a_load(r: ARow, c: Cursor) -> AChunk {
-    let k = c.chunk * 4u;
-    return vec4<u32>(a_word(r, k), a_word(r, k + 1u), a_word(r, k + 2u), a_word(r, k + 3u));
 }
 //% end
