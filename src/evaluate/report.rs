@@ -107,7 +107,7 @@ impl Report {
         table.load_style(presets::UTF8_FULL_CONDENSED);
         let mut header: Vec<String> =
             [model, "file, kB", "GPU, kB", "top-1 %", "agree %"].map(String::from).into();
-        header.extend(batches.iter().map(|b| format!("batch {b}, ms")));
+        header.extend(batches.iter().map(|b| format!("batch {b} ms")));
         header.push("calib. ms".into());
         table.set_header(header);
         for row in rows.iter().copied() {
