@@ -42,6 +42,7 @@ pub(super) fn translate(im: &mut Importer, at: &At) -> Result<()> {
         "BatchNormalization" => batch_normalization(im, at)?,
         "Flatten" => flatten(im, at)?,
         "Reshape" => reshape(im, at)?,
+        "Transpose" => transpose(im, at)?,
         "Constant" => constant(im, at)?,
         "Cast"
         | "Mul"
@@ -246,20 +247,23 @@ pub(super) fn linear_weight(
 fn gemm(im: &mut Importer, at: &At) -> Result<ValueId> {
     at.only(&["alpha", "beta", "transA", "transB"])?;
     let (alpha, beta) = (at.float("alpha", 1.0), at.float("beta", 1.0));
-    if at.int("transA", 0) != 0 {
-        return Err(at.fail("transA is not supported"));
-    }
     let transposed = at.int("transB", 0) == 0;
-    let (a, c) = (im.value(at, 0)?, im.optional(at, 2)?);
+    let (mut a, c) = (im.value(at, 0)?, im.optional(at, 2)?);
     if rank(&im.model, a) != 2 {
         return Err(at.fail(format!("its input has shape {:?}, not 2 dimensions", im.model.value(a).shape)));
     }
+    if at.int("transA", 0) != 0 {
+        a = turned(im, at, a, "a")?;
+    }
     let Some(weight) = im.weight(at, 1)? else {
-        // A product of two values: only what MatMul and Add can say.
-        if alpha != 1.0 || (beta != 1.0 && c.is_some()) || !transposed {
-            return Err(at.fail("with a B that is no constant, alpha, beta and transB are not supported"));
+        // A product of two values: only what Transpose, MatMul and Add can say.
+        if alpha != 1.0 || (beta != 1.0 && c.is_some()) {
+            return Err(at.fail("with a B that is no constant, alpha and beta are not supported"));
         }
-        let b = im.value(at, 1)?;
+        let mut b = im.value(at, 1)?;
+        if !transposed {
+            b = turned(im, at, b, "b")?;
+        }
         return product(im, at, Op::MatMul, &[a, b], c);
     };
     let mut weight = linear_weight(im, at, weight, transposed)?;
@@ -276,6 +280,12 @@ fn gemm(im: &mut Importer, at: &At) -> Result<ValueId> {
         return im.emit(at, linear, &[a, weight, c], at.output()?);
     }
     product(im, at, linear, &[a, weight], Some(c))
+}
+
+/// A matrix operand as its transpose.
+fn turned(im: &mut Importer, at: &At, x: ValueId, which: &str) -> Result<ValueId> {
+    let name = im.free_name(&format!("{}.{which}.transposed", at.output()?));
+    im.emit(at, Op::Transpose { order: vec![1, 0] }, &[x], &name)
 }
 
 /// An op, and `c` added to what it makes.
@@ -397,6 +407,20 @@ fn reshape(im: &mut Importer, at: &At) -> Result<ValueId> {
         return Err(at.fail("allowzero with a dimension of 0 is not supported"));
     }
     im.emit(at, Op::Reshape { target: target.clone() }, &[x], at.output()?)
+}
+
+fn transpose(im: &mut Importer, at: &At) -> Result<ValueId> {
+    at.only(&["perm"])?;
+    let x = im.value(at, 0)?;
+    let order = match at.ints("perm") {
+        None => (0..rank(&im.model, x)).rev().collect(),
+        // Whether it is a permutation is checked where the shape is inferred.
+        Some(perm) => {
+            let order = perm.iter().map(|&d| usize::try_from(d)).collect::<Result<Vec<_>, _>>();
+            order.map_err(|_| at.fail(format!("perm {perm:?} is negative")))?
+        }
+    };
+    im.emit(at, Op::Transpose { order }, &[x], at.output()?)
 }
 
 fn constant(im: &mut Importer, at: &At) -> Result<ValueId> {
