@@ -345,6 +345,40 @@ fn transposes() {
 }
 
 #[test]
+fn pools_over_volumes() {
+    let pool = |shape: &[i64], attributes: &[Vec<u8>]| {
+        let (x, y) = (value(11, "x", shape), value(12, "y", &[-1, 2, 1, 1, 1]));
+        import(&[x, y, node("AveragePool", "p", &["x"], &["y"], attributes)])
+    };
+    let with =
+        |more: &[Vec<u8>]| [&[ints("kernel_shape", &[2, 3, 4]), ints("strides", &[1, 2, 3])], more].concat();
+    let m = pool(&[-1, 2, 4, 7, 10], &with(&[])).unwrap();
+    assert_eq!(ops(&m), ["Reshape", "AveragePool", "Reshape", "AveragePool", "Reshape"]);
+    let dims =
+        |m: &Model| m.infer_shapes(&[("x", vec![5, 2, 4, 7, 10])]).unwrap()[m.outputs()[0].index()].clone();
+    assert_eq!(dims(&m), [5, 2, 3, 3, 3]);
+    assert_eq!(m.value(m.outputs()[0]).shape[0], Dim::from("batch"));
+    assert_eq!(
+        dims(&pool(&[-1, 2, 4, 7, 10], &with(&[string("auto_pad", "SAME_UPPER")])).unwrap()),
+        [5, 2, 4, 4, 4]
+    );
+    let big = 1i64 << 40;
+    for (shape, attributes) in [
+        (&[-1, 2, -1, 7, 10][..], with(&[])),
+        (&[-1, 2, 0, 7, 10], with(&[])),
+        (&[1, big, big, 7, 10], with(&[])),
+        (&[1, 2, 1, 7, 10], with(&[])),
+        (&[1, 2, 4, 7, 10], vec![ints("kernel_shape", &[2, 3])]),
+        (&[1, 2, 4, 7, 10], vec![ints("kernel_shape", &[0, 1, 1])]),
+        (&[1, 2, 4, 7, 10], with(&[ints("pads", &[0; 5])])),
+        (&[1, 2, 4, 7, 10], with(&[ints("pads", &[i64::MAX; 6])])),
+    ] {
+        let error = pool(shape, &attributes).unwrap_err();
+        assert!(error.to_string().contains("node `p`"), "{shape:?}: {error}");
+    }
+}
+
+#[test]
 fn shared_weights_stay_shared_and_what_does_not_fold_stays() {
     let one = || node("MatMul", "a", &["x", "w"], &["h"], &[]);
     let graph = [

@@ -30,6 +30,7 @@ mod integer;
 mod nodes;
 mod proto;
 mod tensor;
+mod volume;
 
 use crate::error::{Error, Result};
 use crate::graph::Model;

@@ -1,7 +1,7 @@
 //! One function for each operator of the file.
 
 use super::import::{At, Found, Importer};
-use super::{integer, tensor};
+use super::{integer, tensor, volume};
 use crate::error::Result;
 use crate::graph::{Activation, Model, Op, PoolKind, Quant, ValueId, Window, passes};
 use crate::tensor::{Data, Element, Tensor};
@@ -114,22 +114,32 @@ fn pair(at: &At, values: &[i64], what: &str) -> Result<[usize; 2]> {
 
 /// The geometry of a Conv or pool that reads `x` (with height and width).
 pub(super) fn window(im: &Importer, at: &At, x: ValueId, kernel: [usize; 2]) -> Result<Window> {
-    let steps = |name: &str| at.ints(name).map_or(Ok([1, 1]), |v| pair(at, v, name));
+    let size = |axis: usize| im.model.value(x).shape.get(axis).and_then(|d| d.fixed());
+    window_over(at, kernel, [size(2), size(3)], |values, what| pair(at, values, what))
+}
+
+/// The geometry along two axes, of these sizes where they are known, whose numbers `pick` finds in an attribute.
+pub(super) fn window_over(
+    at: &At,
+    kernel: [usize; 2],
+    sizes: [Option<usize>; 2],
+    pick: impl Fn(&[i64], &str) -> Result<[usize; 2]>,
+) -> Result<Window> {
+    let steps = |name: &str| at.ints(name).map_or(Ok([1, 1]), |v| pick(v, name));
     let mut window = Window { stride: steps("strides")?, ..Window::new(kernel, [1, 1]) };
     window.dilation = steps("dilations")?;
     match at.string("auto_pad")? {
         "" | "NOTSET" => {
             if let Some(pads) = at.ints("pads") {
                 let (begin, end) = pads.split_at(pads.len() / 2);
-                window.pad_begin = pair(at, begin, "pads")?;
-                window.pad_end = pair(at, end, "pads")?;
+                window.pad_begin = pick(begin, "pads")?;
+                window.pad_end = pick(end, "pads")?;
             }
         }
         "VALID" => {}
         same @ ("SAME_UPPER" | "SAME_LOWER") => {
-            for axis in 0..2 {
-                let dim = im.model.value(x).shape.get(axis + 2).and_then(|d| d.fixed());
-                let total = same_padding(dim, &window, axis)
+            for (axis, size) in sizes.into_iter().enumerate() {
+                let total = same_padding(size, &window, axis)
                     .ok_or_else(|| at.fail(format!("auto_pad {same} of a dimension that is not fixed")))?;
                 let (less, more) = (total / 2, total - total / 2);
                 let upper = same == "SAME_UPPER";
@@ -199,10 +209,13 @@ fn pool(im: &mut Importer, at: &At) -> Result<ValueId> {
         return Err(at.fail("its second output, the indices, is not supported"));
     }
     let kernel = at.ints("kernel_shape").ok_or_else(|| at.fail("it has no kernel_shape"))?;
-    let kernel = pair(at, kernel, "kernel_shape")?;
     let include_pad = at.int("count_include_pad", 0) != 0;
     let kind = if max { PoolKind::Max } else { PoolKind::Average { include_pad } };
     let x = im.value(at, 0)?;
+    if rank(&im.model, x) == 5 {
+        return volume::pool(im, at, x, kind, kernel);
+    }
+    let kernel = pair(at, kernel, "kernel_shape")?;
     spatial(im, at, x, |im, x| Ok(Op::Pool { kind, window: window(im, at, x, kernel)? }), &[])
 }
 
