@@ -6,8 +6,8 @@ use weighbridge::Error;
 use weighbridge::calibrate::Ranges;
 use weighbridge::graph::{Activation, Dim, Model, Op, PoolKind, Quant};
 use weighbridge::optimize::{self, DynamicOptions, StaticOptions, observed_values};
-use weighbridge::quant::{Observer, Range};
-use weighbridge::tensor::Element;
+use weighbridge::quant::{Observer, QuantParams, Range};
+use weighbridge::tensor::{Data, Element, Tensor};
 
 const CNN: &[u8] = include_bytes!("../assets/fashion_mnist/cnn.onnx");
 const MLP: &[u8] = include_bytes!("../assets/fashion_mnist/mlp.onnx");
@@ -284,6 +284,98 @@ fn padding_and_overhang() {
     assert_eq!((n, window.pad_begin, window.pad_end), (3, [0, 0], [1, 1]));
     let (n, window) = pool(6, &with(3, 2, string("auto_pad", "SAME_LOWER")));
     assert_eq!((n, window.pad_begin, window.pad_end), (3, [1, 1], [0, 0]));
+}
+
+#[test]
+fn transposes() {
+    let graph = |perm: &[Vec<u8>]| {
+        [
+            value(11, "x", &[-1, 2, 3]),
+            value(12, "y", &[1, 1, 1]),
+            node("Transpose", "t", &["x"], &["y"], perm),
+        ]
+    };
+    let shape = |m: &Model| m.value(m.outputs()[0]).shape.clone();
+    let m = import(&graph(&[])).unwrap();
+    assert_eq!(shape(&m), [Dim::Fixed(3), Dim::Fixed(2), Dim::from("batch")]);
+    let m = import(&graph(&[ints("perm", &[1, 0, 2])])).unwrap();
+    assert_eq!(shape(&m), [Dim::Fixed(2), Dim::from("batch"), Dim::Fixed(3)]);
+    let back = Model::from_onnx_bytes(&m.to_onnx_bytes().unwrap()).unwrap();
+    assert_eq!((ops(&back), names(&back)), (ops(&m), names(&m)));
+    assert_eq!(back.nodes()[0].op, Op::Transpose { order: vec![1, 0, 2] });
+    for perm in [&[0, 1][..], &[0, 1, 1], &[0, 1, 3], &[-1, 0, 1], &[0, 1, 2, 3], &[i64::MAX, 0, 1]] {
+        let error = import(&graph(&[ints("perm", perm)])).unwrap_err();
+        assert!(matches!(&error, Error::Node { node, .. } if node == "t"), "{perm:?}: {error}");
+    }
+    let deep =
+        [value(11, "x", &[1; 7]), value(12, "y", &[1; 7]), node("Transpose", "t", &["x"], &["y"], &[])];
+    assert!(import(&deep).unwrap_err().to_string().contains("node `t`"));
+
+    // Parameters along an axis stay with that axis: such a value is not turned.
+    let mut along = Model::new("along");
+    let params = vec![QuantParams::new(0.5, 0, -128, 127).unwrap(); 2];
+    let tensor = Tensor::new([2, 2], Data::I8(vec![1, 2, 3, 4])).unwrap();
+    let q = along.add_constant_as("q", tensor, Some(Quant::Static { axis: Some(0), params })).unwrap();
+    let error = along.add_node("t", Op::Transpose { order: vec![1, 0] }, &[q]).unwrap_err();
+    assert!(error.to_string().contains("quantized"), "{error}");
+
+    // What changes nothing goes, and a constant is turned at once.
+    let folded = [
+        value(11, "x", &[-1, 2]),
+        value(12, "y", &[-1, 3]),
+        floats("w", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+        node("Transpose", "same", &["x"], &["h"], &[ints("perm", &[0, 1])]),
+        node("Transpose", "t", &["w"], &["wt"], &[]),
+        node("MatMul", "m", &["h", "wt"], &["y"], &[]),
+    ];
+    let m = import(&folded).unwrap();
+    assert_eq!(ops(&m), ["Linear"]);
+    let weight = m.constant(m.nodes()[0].inputs[1].unwrap()).unwrap();
+    assert_eq!((weight.shape(), weight.to_f32()), (&[3, 2][..], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+
+    let gemm = [
+        value(11, "a", &[2, -1]),
+        value(11, "b", &[3, 2]),
+        value(12, "y", &[-1, 3]),
+        node("Gemm", "g", &["a", "b"], &["y"], &[int_attribute("transA", 1), int_attribute("transB", 1)]),
+    ];
+    let m = import(&gemm).unwrap();
+    assert_eq!(ops(&m), ["Transpose", "Transpose", "MatMul"]);
+    assert_eq!(shape(&m), [Dim::from("batch"), Dim::Fixed(3)]);
+}
+
+#[test]
+fn pools_over_volumes() {
+    let pool = |shape: &[i64], attributes: &[Vec<u8>]| {
+        let (x, y) = (value(11, "x", shape), value(12, "y", &[-1, 2, 1, 1, 1]));
+        import(&[x, y, node("AveragePool", "p", &["x"], &["y"], attributes)])
+    };
+    let with =
+        |more: &[Vec<u8>]| [&[ints("kernel_shape", &[2, 3, 4]), ints("strides", &[1, 2, 3])], more].concat();
+    let m = pool(&[-1, 2, 4, 7, 10], &with(&[])).unwrap();
+    assert_eq!(ops(&m), ["Reshape", "AveragePool", "Reshape", "AveragePool", "Reshape"]);
+    let dims =
+        |m: &Model| m.infer_shapes(&[("x", vec![5, 2, 4, 7, 10])]).unwrap()[m.outputs()[0].index()].clone();
+    assert_eq!(dims(&m), [5, 2, 3, 3, 3]);
+    assert_eq!(m.value(m.outputs()[0]).shape[0], Dim::from("batch"));
+    assert_eq!(
+        dims(&pool(&[-1, 2, 4, 7, 10], &with(&[string("auto_pad", "SAME_UPPER")])).unwrap()),
+        [5, 2, 4, 4, 4]
+    );
+    let big = 1i64 << 40;
+    for (shape, attributes) in [
+        (&[-1, 2, -1, 7, 10][..], with(&[])),
+        (&[-1, 2, 0, 7, 10], with(&[])),
+        (&[1, big, big, 7, 10], with(&[])),
+        (&[1, 2, 1, 7, 10], with(&[])),
+        (&[1, 2, 4, 7, 10], vec![ints("kernel_shape", &[2, 3])]),
+        (&[1, 2, 4, 7, 10], vec![ints("kernel_shape", &[0, 1, 1])]),
+        (&[1, 2, 4, 7, 10], with(&[ints("pads", &[0; 5])])),
+        (&[1, 2, 4, 7, 10], with(&[ints("pads", &[i64::MAX; 6])])),
+    ] {
+        let error = pool(shape, &attributes).unwrap_err();
+        assert!(error.to_string().contains("node `p`"), "{shape:?}: {error}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod gpu;
 use gpu::{Rng, gpu};
 use std::collections::HashMap;
 use weighbridge::calibrate::Calibrator;
-use weighbridge::graph::{Activation, Model, Node, Op, Quant, ValueId};
+use weighbridge::graph::{Activation, Dim, Model, Node, Op, Quant, ValueId};
 use weighbridge::quant::{Observer, QuantParams};
 use weighbridge::reference::{
     self, Axis, BLayout, Bias, Conv, ConvI8, ConvShape, Gemm, GemmI8, Pool, Scales, Storage,
@@ -379,6 +379,58 @@ fn dynamic_int8_is_the_integer_evaluation() {
             let step = step(&int8, last_scale(&calibrated(gpu, &model)).unwrap());
             near(name, &run(gpu, &int8, &x).to_f32(), &want, step);
         }
+    }
+}
+
+/// In every element type, the innermost dimension being padded to whole words or not.
+#[test]
+fn transposes_move_every_element() {
+    let Some(gpu) = gpu() else { return };
+    let run = |model: &Model, x: &Tensor| run(gpu, model, x);
+    for (shape, order) in [
+        (vec![2, 3, 5, 4], vec![0, 2, 3, 1]),
+        (vec![3, 7], vec![1, 0]),
+        (vec![2, 1, 3, 2, 2, 3], vec![5, 3, 0, 4, 2, 1]),
+        (vec![6], vec![0]),
+        (vec![0, 3], vec![1, 0]),
+    ] {
+        let n: usize = shape.iter().product();
+        let numbers = Rng(7).f32s(n);
+        let bytes = || (0..n).map(|i| (i * 37 % 251) as u8);
+        let half = numbers.iter().map(|&x| half::f16::from_f32(x)).collect();
+        for data in [
+            Data::F32(numbers.clone()),
+            Data::F16(half),
+            Data::I8(bytes().map(|b| b as i8).collect()),
+            Data::U8(bytes().collect()),
+        ] {
+            let x = Tensor::new(shape.clone(), data).unwrap();
+            let mut model = Model::new("transpose");
+            let dims: Vec<Dim> = shape.iter().map(|&d| Dim::Fixed(d)).collect();
+            let id = model.add_input("x", x.element(), dims).unwrap();
+            let y = model.add_node("y", Op::Transpose { order: order.clone() }, &[id]).unwrap();
+            model.set_outputs(&[y]).unwrap();
+            assert_eq!(run(&model, &x), x.permuted(&order).unwrap(), "{shape:?} {order:?} {:?}", x.element());
+        }
+        // Quantized, it keeps the parameters.
+        let quantized = |transposed: bool| {
+            let mut model = Model::new("transpose");
+            let dims: Vec<Dim> = shape.iter().map(|&d| Dim::Fixed(d)).collect();
+            let x = model.add_input("x", Element::F32, dims).unwrap();
+            let params = vec![QuantParams::new(0.013, -7, -128, 127).unwrap()];
+            let quant = Some(Quant::Static { axis: None, params });
+            let output = weighbridge::graph::Output { name: "q".into(), element: Element::I8, quant };
+            let mut q = model.add_node_as("q", Op::Quantize, &[x], output).unwrap();
+            if transposed {
+                q = model.add_node("t", Op::Transpose { order: order.clone() }, &[q]).unwrap();
+            }
+            let y = model.add_node("y", Op::Dequantize, &[q]).unwrap();
+            model.set_outputs(&[y]).unwrap();
+            model
+        };
+        let x = Tensor::f32(shape.clone(), numbers).unwrap();
+        let want = run(&quantized(false), &x).permuted(&order).unwrap();
+        assert_eq!(run(&quantized(true), &x), want, "{shape:?} {order:?} quantized");
     }
 }
 

@@ -152,6 +152,11 @@ pub enum Op {
         /// How many dimensions stay outside.
         axis: usize,
     },
+    /// The dimensions in another order.
+    Transpose {
+        /// Which dimension of the input each dimension of the output is: a permutation of at most 6.
+        order: Vec<usize>,
+    },
     /// Real to int8, with the output value's `quant`.
     Quantize,
     /// Int8 to real, with the input value's `quant`.

@@ -62,6 +62,7 @@ impl Op {
             Op::GlobalAveragePool => "GlobalAveragePool",
             Op::Reshape { .. } => "Reshape",
             Op::Flatten { .. } => "Flatten",
+            Op::Transpose { .. } => "Transpose",
             Op::Quantize => "Quantize",
             Op::Dequantize => "Dequantize",
             Op::Cast => "Cast",
@@ -70,7 +71,13 @@ impl Op {
 
     /// Whether each output element is one of the input's elements, so that both have the same quantization.
     pub fn passes_values(&self) -> bool {
-        matches!(self, Op::Pool { kind: PoolKind::Max, .. } | Op::Reshape { .. } | Op::Flatten { .. })
+        matches!(
+            self,
+            Op::Pool { kind: PoolKind::Max, .. }
+                | Op::Reshape { .. }
+                | Op::Flatten { .. }
+                | Op::Transpose { .. }
+        )
     }
 
     /// What is applied last; `None` for ops that have no such thing.

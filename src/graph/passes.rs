@@ -68,6 +68,7 @@ pub(crate) fn fold(op: &Op, x: &Tensor, shape: &[Dim]) -> Option<Tensor> {
             let shape: Option<Vec<usize>> = shape.iter().map(Dim::fixed).collect();
             x.clone().reshape(shape?).ok()
         }
+        Op::Transpose { order } => x.permuted(order).ok(),
         Op::Activation(Activation::Identity) => Some(x.clone()),
         Op::Cast => match x.element() {
             Element::F32 => floats(Element::F16, x.shape(), x.to_f32()),
@@ -123,6 +124,10 @@ impl<'m> Rewriter<'m> {
                     self.forward(i, x);
                 }
                 Op::Reshape { .. } | Op::Flatten { .. } => self.drop_reshape(i),
+                Op::Transpose { ref order } if order.is_sorted() => {
+                    let x = self.input(i, 0);
+                    self.forward(i, x);
+                }
                 Op::Conv { .. } => self.fold_scale(i)?,
                 Op::Add { .. } => self.fold_bias(i)?,
                 Op::Activation(activation) => self.fuse_activation(i, activation),
@@ -383,7 +388,7 @@ fn fold_quantization(model: &mut Model) {
             Op::Conv { .. } | Op::Linear { .. } => 1,
             Op::Add { .. } => 2,
             Op::Pool { .. } | Op::GlobalAveragePool | Op::Activation(_) => 1,
-            Op::Reshape { .. } | Op::Flatten { .. } => 1,
+            Op::Reshape { .. } | Op::Flatten { .. } | Op::Transpose { .. } => 1,
             _ => continue,
         };
         let dequantized = |id: &Option<ValueId>| {

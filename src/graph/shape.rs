@@ -8,6 +8,9 @@ use std::collections::HashMap;
 /// More dimensions than any op here means, and few enough that a hostile file cannot fill memory with shapes.
 pub(super) const MAX_RANK: usize = 8;
 
+/// As many dimensions as the kernel that transposes can tell apart.
+const MAX_TRANSPOSED: usize = 6;
+
 impl Model {
     /// The concrete shape of every value, by [`super::ValueId::index`], given the inputs' shapes by name.
     ///
@@ -132,6 +135,7 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&[Dim]>], output: &str) -> Result<
             let (outer, inner) = x.split_at(*axis);
             vec![product(outer, output, 0)?, product(inner, output, 1)?]
         }
+        Op::Transpose { order } => transpose(x, order)?,
         Op::Activation(_) | Op::Quantize | Op::Dequantize | Op::Cast => x.to_vec(),
     };
     let size = shape.iter().filter_map(Dim::fixed).try_fold(1usize, |n, d| n.checked_mul(d));
@@ -214,6 +218,16 @@ fn product(dims: &[Dim], output: &str, axis: usize) -> Result<Dim, String> {
         (1, symbols) if symbols.len() == 1 => Dim::Symbol(symbols[0].into()),
         _ => fresh(output, axis),
     })
+}
+
+fn transpose(x: &[Dim], order: &[usize]) -> Result<Vec<Dim>, String> {
+    if x.len() > MAX_TRANSPOSED {
+        return Err(format!("{} dimensions, more than {MAX_TRANSPOSED}", x.len()));
+    }
+    if order.len() != x.len() || !(0..x.len()).all(|d| order.contains(&d)) {
+        return Err(format!("{order:?} is not an order of the dimensions of {x:?}"));
+    }
+    Ok(order.iter().map(|&d| x[d].clone()).collect())
 }
 
 fn reshape(x: &[Dim], target: &[i64], output: &str) -> Result<Vec<Dim>, String> {

@@ -133,6 +133,11 @@ impl Model {
                 (is_float(x.element) || int8(x)) && same(read[1]) && (same(made) || is_float(made.element))
             }
             Op::Reshape { .. } | Op::Flatten { .. } => same(made),
+            // Parameters along an axis, or of each row, would have to move with it.
+            Op::Transpose { .. } => {
+                let one = matches!(x.quant, None | Some(Quant::Static { axis: None, .. }));
+                one && made.element == x.element && made.quant == x.quant
+            }
             Op::Activation(_) | Op::Pool { kind: PoolKind::Max, .. } if bytes(x) => same(made),
             Op::Activation(_) | Op::Pool { .. } | Op::GlobalAveragePool => {
                 (is_float(x.element) || int8(x)) && same(made)

@@ -320,6 +320,7 @@ impl Exporter<'_> {
                 ("Reshape", Vec::new())
             }
             Op::Flatten { axis } => ("Flatten", vec![int("axis", *axis as i64)]),
+            Op::Transpose { order } => ("Transpose", vec![ints("perm", order)]),
             Op::Cast => ("Cast", vec![int("to", i64::from(tensor::data_type_of(y.element)))]),
             Op::Activation(activation) => {
                 let quantized = y.quant.is_some();

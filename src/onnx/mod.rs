@@ -1,8 +1,8 @@
 //! Reading and writing ONNX files.
 //!
 //! [`Model::from_onnx_file`] reads operator sets 11 to 28 of Conv, Relu, Clip, MaxPool, AveragePool, GlobalAveragePool,
-//! Flatten, Reshape, Gemm, MatMul, Add, BatchNormalization, Identity, Dropout, Constant and Cast (between floats), and the
-//! quantized forms that [`Model::to_onnx_bytes`] writes. Anything else is an error that names the node.
+//! Flatten, Reshape, Transpose, Gemm, MatMul, Add, BatchNormalization, Identity, Dropout, Constant and Cast (between
+//! floats), and the quantized forms that [`Model::to_onnx_bytes`] writes. Anything else is an error that names the node.
 //!
 //! [`Model::to_onnx_bytes`] writes
 //!
@@ -30,6 +30,7 @@ mod integer;
 mod nodes;
 mod proto;
 mod tensor;
+mod volume;
 
 use crate::error::{Error, Result};
 use crate::graph::Model;

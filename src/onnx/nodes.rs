@@ -1,7 +1,7 @@
 //! One function for each operator of the file.
 
 use super::import::{At, Found, Importer};
-use super::{integer, tensor};
+use super::{integer, tensor, volume};
 use crate::error::Result;
 use crate::graph::{Activation, Model, Op, PoolKind, Quant, ValueId, Window, passes};
 use crate::tensor::{Data, Element, Tensor};
@@ -42,6 +42,7 @@ pub(super) fn translate(im: &mut Importer, at: &At) -> Result<()> {
         "BatchNormalization" => batch_normalization(im, at)?,
         "Flatten" => flatten(im, at)?,
         "Reshape" => reshape(im, at)?,
+        "Transpose" => transpose(im, at)?,
         "Constant" => constant(im, at)?,
         "Cast"
         | "Mul"
@@ -113,22 +114,32 @@ fn pair(at: &At, values: &[i64], what: &str) -> Result<[usize; 2]> {
 
 /// The geometry of a Conv or pool that reads `x` (with height and width).
 pub(super) fn window(im: &Importer, at: &At, x: ValueId, kernel: [usize; 2]) -> Result<Window> {
-    let steps = |name: &str| at.ints(name).map_or(Ok([1, 1]), |v| pair(at, v, name));
+    let size = |axis: usize| im.model.value(x).shape.get(axis).and_then(|d| d.fixed());
+    window_over(at, kernel, [size(2), size(3)], |values, what| pair(at, values, what))
+}
+
+/// The geometry along two axes, of these sizes where they are known, whose numbers `pick` finds in an attribute.
+pub(super) fn window_over(
+    at: &At,
+    kernel: [usize; 2],
+    sizes: [Option<usize>; 2],
+    pick: impl Fn(&[i64], &str) -> Result<[usize; 2]>,
+) -> Result<Window> {
+    let steps = |name: &str| at.ints(name).map_or(Ok([1, 1]), |v| pick(v, name));
     let mut window = Window { stride: steps("strides")?, ..Window::new(kernel, [1, 1]) };
     window.dilation = steps("dilations")?;
     match at.string("auto_pad")? {
         "" | "NOTSET" => {
             if let Some(pads) = at.ints("pads") {
                 let (begin, end) = pads.split_at(pads.len() / 2);
-                window.pad_begin = pair(at, begin, "pads")?;
-                window.pad_end = pair(at, end, "pads")?;
+                window.pad_begin = pick(begin, "pads")?;
+                window.pad_end = pick(end, "pads")?;
             }
         }
         "VALID" => {}
         same @ ("SAME_UPPER" | "SAME_LOWER") => {
-            for axis in 0..2 {
-                let dim = im.model.value(x).shape.get(axis + 2).and_then(|d| d.fixed());
-                let total = same_padding(dim, &window, axis)
+            for (axis, size) in sizes.into_iter().enumerate() {
+                let total = same_padding(size, &window, axis)
                     .ok_or_else(|| at.fail(format!("auto_pad {same} of a dimension that is not fixed")))?;
                 let (less, more) = (total / 2, total - total / 2);
                 let upper = same == "SAME_UPPER";
@@ -198,10 +209,13 @@ fn pool(im: &mut Importer, at: &At) -> Result<ValueId> {
         return Err(at.fail("its second output, the indices, is not supported"));
     }
     let kernel = at.ints("kernel_shape").ok_or_else(|| at.fail("it has no kernel_shape"))?;
-    let kernel = pair(at, kernel, "kernel_shape")?;
     let include_pad = at.int("count_include_pad", 0) != 0;
     let kind = if max { PoolKind::Max } else { PoolKind::Average { include_pad } };
     let x = im.value(at, 0)?;
+    if rank(&im.model, x) == 5 {
+        return volume::pool(im, at, x, kind, kernel);
+    }
+    let kernel = pair(at, kernel, "kernel_shape")?;
     spatial(im, at, x, |im, x| Ok(Op::Pool { kind, window: window(im, at, x, kernel)? }), &[])
 }
 
@@ -246,20 +260,23 @@ pub(super) fn linear_weight(
 fn gemm(im: &mut Importer, at: &At) -> Result<ValueId> {
     at.only(&["alpha", "beta", "transA", "transB"])?;
     let (alpha, beta) = (at.float("alpha", 1.0), at.float("beta", 1.0));
-    if at.int("transA", 0) != 0 {
-        return Err(at.fail("transA is not supported"));
-    }
     let transposed = at.int("transB", 0) == 0;
-    let (a, c) = (im.value(at, 0)?, im.optional(at, 2)?);
+    let (mut a, c) = (im.value(at, 0)?, im.optional(at, 2)?);
     if rank(&im.model, a) != 2 {
         return Err(at.fail(format!("its input has shape {:?}, not 2 dimensions", im.model.value(a).shape)));
     }
+    if at.int("transA", 0) != 0 {
+        a = turned(im, at, a, "a")?;
+    }
     let Some(weight) = im.weight(at, 1)? else {
-        // A product of two values: only what MatMul and Add can say.
-        if alpha != 1.0 || (beta != 1.0 && c.is_some()) || !transposed {
-            return Err(at.fail("with a B that is no constant, alpha, beta and transB are not supported"));
+        // A product of two values: only what Transpose, MatMul and Add can say.
+        if alpha != 1.0 || (beta != 1.0 && c.is_some()) {
+            return Err(at.fail("with a B that is no constant, alpha and beta are not supported"));
         }
-        let b = im.value(at, 1)?;
+        let mut b = im.value(at, 1)?;
+        if !transposed {
+            b = turned(im, at, b, "b")?;
+        }
         return product(im, at, Op::MatMul, &[a, b], c);
     };
     let mut weight = linear_weight(im, at, weight, transposed)?;
@@ -276,6 +293,12 @@ fn gemm(im: &mut Importer, at: &At) -> Result<ValueId> {
         return im.emit(at, linear, &[a, weight, c], at.output()?);
     }
     product(im, at, linear, &[a, weight], Some(c))
+}
+
+/// A matrix operand as its transpose.
+fn turned(im: &mut Importer, at: &At, x: ValueId, which: &str) -> Result<ValueId> {
+    let name = im.free_name(&format!("{}.{which}.transposed", at.output()?));
+    im.emit(at, Op::Transpose { order: vec![1, 0] }, &[x], &name)
 }
 
 /// An op, and `c` added to what it makes.
@@ -397,6 +420,20 @@ fn reshape(im: &mut Importer, at: &At) -> Result<ValueId> {
         return Err(at.fail("allowzero with a dimension of 0 is not supported"));
     }
     im.emit(at, Op::Reshape { target: target.clone() }, &[x], at.output()?)
+}
+
+fn transpose(im: &mut Importer, at: &At) -> Result<ValueId> {
+    at.only(&["perm"])?;
+    let x = im.value(at, 0)?;
+    let order = match at.ints("perm") {
+        None => (0..rank(&im.model, x)).rev().collect(),
+        // Whether it is a permutation is checked where the shape is inferred.
+        Some(perm) => {
+            let order = perm.iter().map(|&d| usize::try_from(d)).collect::<Result<Vec<_>, _>>();
+            order.map_err(|_| at.fail(format!("perm {perm:?} is negative")))?
+        }
+    };
+    im.emit(at, Op::Transpose { order }, &[x], at.output()?)
 }
 
 fn constant(im: &mut Importer, at: &At) -> Result<ValueId> {

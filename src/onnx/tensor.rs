@@ -115,24 +115,5 @@ pub(super) fn write(name: &str, tensor: &Tensor) -> TensorProto {
 
 /// The transpose of a matrix.
 pub(super) fn transpose(tensor: &Tensor) -> Result<Tensor> {
-    let &[rows, columns] = tensor.shape() else {
-        let detail = format!("shape {:?} is not a matrix", tensor.shape());
-        return Err(Error::Shape { op: "transpose", detail });
-    };
-    fn swap<T: Copy>(v: &[T], rows: usize, columns: usize) -> Vec<T> {
-        if v.is_empty() {
-            return Vec::new();
-        }
-        (0..columns).flat_map(|c| (0..rows).map(move |r| v[r * columns + c])).collect()
-    }
-    let data = match tensor.data() {
-        Data::F32(v) => Data::F32(swap(v, rows, columns)),
-        Data::F16(v) => Data::F16(swap(v, rows, columns)),
-        Data::I8(v) => Data::I8(swap(v, rows, columns)),
-        Data::U8(v) => Data::U8(swap(v, rows, columns)),
-        Data::I32(v) => Data::I32(swap(v, rows, columns)),
-        Data::I64(v) => Data::I64(swap(v, rows, columns)),
-        Data::Bool(v) => Data::Bool(swap(v, rows, columns)),
-    };
-    Tensor::new([columns, rows], data)
+    tensor.permuted(&[1, 0])
 }

@@ -141,6 +141,7 @@ impl<'m> Lowering<'m> {
             Op::Pool { kind, window } => self.pool(node, *kind, *window),
             Op::GlobalAveragePool => self.global_average(node),
             Op::Reshape { .. } | Op::Flatten { .. } => self.reshape(node),
+            Op::Transpose { order } => self.transpose(node, order),
             Op::Quantize => self.quantize(node),
             Op::Dequantize => self.dequantize(node),
             Op::Cast => self.cast(node),
@@ -289,13 +290,14 @@ impl<'m> Lowering<'m> {
         node: &str,
         x: Matrix,
         shape: Vec<usize>,
-        order: &'static [usize],
+        order: &[usize],
         out: Matrix,
         why: &'static str,
     ) {
+        let order = order.to_vec();
         self.step(node, "permute", format!("{shape:?} by {order:?}"), why, &[x, out], move |s| {
             let op = Permute::with_kernels(s.kernels, &PermuteDescriptor { element: x.element })?;
-            op.bind(&PermuteBindings { x: s.view(&x), shape: &shape, order, out: s.view(&out) })
+            op.bind(&PermuteBindings { x: s.view(&x), shape: &shape, order: &order, out: s.view(&out) })
         });
     }
 
@@ -463,6 +465,17 @@ impl<'m> Lowering<'m> {
             out
         };
         self.done(node, Slot { matrix, order: Order::Natural, params: slot.params });
+        Ok(())
+    }
+
+    fn transpose(&mut self, node: &'m Node, order: &[usize]) -> Result<()> {
+        let (x, y) = (self.input(node, 0)?, node.outputs[0]);
+        let slot = self.get(x, Order::Natural, &node.name)?;
+        let Matrix { rows, columns, .. } = self.natural(slot.matrix.home, y);
+        let out = self.result(y, Order::Natural, rows, columns);
+        let shape = self.shapes[x.index()].clone();
+        self.permute(&node.name, slot.matrix, shape, order, out, "the model wants another order");
+        self.done(node, Slot { matrix: out, order: Order::Natural, params: slot.params });
         Ok(())
     }
 

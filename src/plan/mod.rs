@@ -3,7 +3,6 @@
 
 mod lower;
 mod pools;
-mod weights;
 
 use crate::error::{Error, Result};
 use crate::graph::Model;

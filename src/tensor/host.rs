@@ -137,6 +137,46 @@ impl Tensor {
         Self::new(shape, self.data)
     }
 
+    /// A copy with the dimensions in another order: `order[i]` is the old place of the new dimension `i`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where `order` is not a permutation of the dimensions.
+    pub fn permuted(&self, order: &[usize]) -> Result<Self> {
+        let old = &self.shape;
+        if order.len() != old.len() || !(0..old.len()).all(|d| order.contains(&d)) {
+            let detail = format!("{order:?} is not an order of the dimensions of {old:?}");
+            return Err(Error::Shape { op: "permute", detail });
+        }
+        let shape: Vec<usize> = order.iter().map(|&d| old[d]).collect();
+        // Beside a dimension of 0 the others may be of any size: what follows would overflow.
+        if self.is_empty() {
+            return Self::new(shape, self.data.clone());
+        }
+        let mut strides = vec![1; old.len()];
+        for i in (0..old.len().saturating_sub(1)).rev() {
+            strides[i] = strides[i + 1] * old[i + 1];
+        }
+        let steps: Vec<usize> = order.iter().map(|&d| strides[d]).collect();
+        let indices = (0..self.len()).map(|mut i| {
+            let mut at = 0;
+            for (&len, &step) in shape.iter().zip(&steps).rev() {
+                at += i % len * step;
+                i /= len;
+            }
+            at
+        });
+        let data = match &self.data {
+            Data::F32(v) => Data::F32(indices.map(|i| v[i]).collect()),
+            Data::F16(v) => Data::F16(indices.map(|i| v[i]).collect()),
+            Data::I8(v) => Data::I8(indices.map(|i| v[i]).collect()),
+            Data::U8(v) => Data::U8(indices.map(|i| v[i]).collect()),
+            Data::I32(v) => Data::I32(indices.map(|i| v[i]).collect()),
+            Data::I64(v) => Data::I64(indices.map(|i| v[i]).collect()),
+            Data::Bool(v) => Data::Bool(indices.map(|i| v[i]).collect()),
+        };
+        Self::new(shape, data)
+    }
+
     /// The device image: row-major, each innermost row padded with zeros to whole `u32` words, u8 shifted to i8.
     ///
     /// # Errors
@@ -205,5 +245,26 @@ impl Tensor {
             }
         };
         Self::new(shape, data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dimensions_in_another_order() {
+        let t = Tensor::f32([2, 3], vec![1., 2., 3., 4., 5., 6.]).unwrap();
+        let p = t.permuted(&[1, 0]).unwrap();
+        assert_eq!(p.shape(), [3, 2]);
+        assert_eq!(p.as_f32().unwrap(), [1., 4., 2., 5., 3., 6.]);
+        let t = Tensor::new([2, 1, 2, 2], Data::U8((0..8).collect())).unwrap();
+        let p = t.permuted(&[3, 0, 1, 2]).unwrap();
+        assert_eq!(p, Tensor::new([2, 2, 1, 2], Data::U8(vec![0, 2, 4, 6, 1, 3, 5, 7])).unwrap());
+        let empty = Tensor::f32([0, 1 << 40, 1 << 40], vec![]).unwrap();
+        assert_eq!(empty.permuted(&[0, 2, 1]).unwrap(), empty);
+        for order in [&[0][..], &[0, 0], &[0, 2], &[0, 1, 2]] {
+            assert!(p.permuted(order).is_err(), "{order:?}");
+        }
     }
 }

@@ -105,7 +105,7 @@ fn integers() {
 /// The sample in the repository has every operator, so that no check is vacuous without the full set.
 #[test]
 fn the_sample_has_every_operator() {
-    let ops = "Conv Relu MaxPool AveragePool GlobalAveragePool Flatten Reshape Gemm MatMul Add Clip \
+    let ops = "Conv Relu MaxPool AveragePool GlobalAveragePool Flatten Reshape Transpose Gemm MatMul Add Clip \
         BatchNormalization QuantizeLinear DequantizeLinear DynamicQuantizeLinear MatMulInteger ConvInteger \
         QLinearMatMul QLinearConv";
     for op in ops.split_whitespace() {

@@ -7,7 +7,6 @@ use crate::ops::{
     Add, AddBindings, AddDescriptor, Conv, ConvBindings, ConvDescriptor, ConvOperands, EpilogueBindings,
     Gemm, GemmBindings, GemmDescriptor, GemmI8, GemmI8Bindings, GemmI8Descriptor, Layout, Packed,
 };
-use crate::plan::weights::permuted;
 use crate::plan::{Matrix, Scope};
 use crate::tensor::{Data, Element};
 
@@ -128,7 +127,7 @@ impl<'m> Lowering<'m> {
         let [_, n, out_height, out_width] = self.image(y)?;
         let x = self.get(x_id, Order::ChannelsLast, &node.name)?;
         let element = x.matrix.element;
-        let weights = permuted(self.weight(node, 1)?, &[0, 2, 3, 1])?;
+        let weights = self.weight(node, 1)?.permuted(&[0, 2, 3, 1])?;
         if weights.element() != element {
             return Err(self.fail(
                 node,
@@ -199,7 +198,7 @@ impl<'m> Lowering<'m> {
                 if channels * pixels == k && (symmetric || made.matrix.columns == k) =>
             {
                 // [n, channels * pixels] -> [n, pixels, channels], whose rows are padded as x's pixels are.
-                let turned = permuted(&weights.clone().reshape([n, channels, pixels])?, &[0, 2, 1])?;
+                let turned = weights.clone().reshape([n, channels, pixels])?.permuted(&[0, 2, 1])?;
                 (made, turned)
             }
             _ => (self.get(x_id, Order::Natural, &node.name)?, weights.clone()),

@@ -13,7 +13,7 @@ use weighbridge::{Error, Session};
 pub fn given(op: &str) -> &'static [usize] {
     match op {
         "Conv" | "Relu" | "MaxPool" | "AveragePool" | "GlobalAveragePool" | "Flatten" | "Reshape"
-        | "Gemm" | "Clip" | "BatchNormalization" => &[1],
+        | "Transpose" | "Gemm" | "Clip" | "BatchNormalization" => &[1],
         "MatMul" => &[2, 1],
         "Add" => &[2],
         _ => &[],
