@@ -12,7 +12,8 @@ struct Sixteen { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
 fn live4(column: u32, columns: u32) -> vec4<bool> {
     return vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(columns);
 }
-// `q` is the row's or the tensor's, loaded once for sixteen elements: lavapipe loads lane by lane.
+// `q` is the row's or the tensor's, loaded once for sixteen elements: lavapipe loads lane by lane, and that is what it
+// spends its time on.
 fn quad(q: QuantParams, column: u32, word: u32) -> vec4<f32> {
     let i = unpack4xI8(word);
 //% if PER_COLUMN
@@ -34,6 +35,10 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
+//% if !PER_ROW
+    // Before any branch, where lavapipe loads it once for all lanes.
+    let q = params[0];
+//% end
     let t = (group.x + group.y * groups.x) * 64u + local;
     if t >= p.total { return; }
     let row = t / p.units;
@@ -48,9 +53,6 @@ fn main(
     let column = unit * 16u;
 //% if PER_ROW
     let q = params[row];
-//% end
-//% if !PER_ROW
-    let q = params[0];
 //% end
     store16(row, unit, Sixteen(quad(q, column, w.x), quad(q, column + 4u, w.y),
         quad(q, column + 8u, w.z), quad(q, column + 12u, w.w)));

@@ -1,16 +1,18 @@
-// Partial ranges of f32 or f16: one for each channel and part, [parts, channels]. A workgroup of 64 threads goes
-// through its part of a channel and folds it in workgroup memory; minmax_fold.wgsl folds the parts.
+// Partial ranges of f32 or f16: one for each channel and part, [parts, channels]; minmax_fold.wgsl folds the parts.
+// TEAM: a workgroup of 64 threads goes through its part of a channel and folds it in workgroup memory. Otherwise each
+// thread has a part of its own and nothing is shared: on lavapipe a kernel with any barrier is half as fast, also
+// where it does not meet it.
 struct Params {
     channels: u32,
     parts: u32,
-    groups: u32,       // workgroups that have something to do
+    groups: u32,       // workgroups, or threads without TEAM, that have something to do
     // Rows: a channel is `blocks` runs of `run_rows` rows.
-    units: u32,        // of a row: 64 threads times sixteen elements
+    units: u32,        // of a row: THREADS times sixteen elements
     columns: u32,
     x_pitch: u32,      // words from row to row
     run_rows: u32,
     rows: u32,         // of a channel, or of the matrix where the channels are columns
-    // Columns: `lanes` of a workgroup's threads side by side, the others on other rows.
+    // Columns: `lanes` of THREADS side by side, the others on other rows.
     lanes: u32,
     blocks: u32,       // of lanes times four columns
     // The update.
@@ -20,27 +22,41 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read_write> scratch: array<vec4<u32>>;
 
-const THREADS: u32 = 64u;
+//% if TEAM
+const THREADS: u32 = 64u;   // that share a part
+//% end
+//% if !TEAM
+const THREADS: u32 = 1u;
+//% end
 
 //% if COLUMNS
+//% if TEAM
 var<workgroup> shared_lo: array<vec4<i32>, 64>;
 var<workgroup> shared_hi: array<vec4<i32>, 64>;
 var<workgroup> shared_flags: array<vec4<u32>, 64>;
+//% end
 
 @compute @workgroup_size(64, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
+    @builtin(local_invocation_index) thread: u32,
 ) {
+//% if TEAM
     let g = group.x + group.y * groups.x;
+    let local = thread;
+//% end
+//% if !TEAM
+    let g = (group.x + group.y * groups.x) * 64u + thread;
+    let local = 0u;
+//% end
     let part = g / p.blocks;
     let lane = local % p.lanes;
     let column = ((g - part * p.blocks) * p.lanes + lane) * 4u;
     let step = THREADS / p.lanes;
     let stride = step * p.parts;
     var e = nothing();
-    // A workgroup past the last has no rows.
+    // One past the last has no rows.
     let rows = select(0u, p.rows, g < p.groups && column < p.columns);
     let live = live4(column, p.columns);
     var row = part * step + local / p.lanes;
@@ -54,6 +70,7 @@ fn main(
 //% end
         row += 4u * stride;
     }
+//% if TEAM
     shared_lo[local] = e.lo;
     shared_hi[local] = e.hi;
     shared_flags[local] = e.flags;
@@ -66,31 +83,42 @@ fn main(
         }
     }
     // Each thread reads what it wrote itself.
+    e = Extrema(shared_lo[local], shared_hi[local], shared_flags[local]);
+//% end
     if local < p.lanes && g < p.groups {
 //% for j in 4
         if column + #ju < p.columns {
-            scratch[part * p.channels + column + #ju] = vec4<u32>(bitcast<u32>(shared_lo[local][#j]),
-                bitcast<u32>(shared_hi[local][#j]), shared_flags[local][#j], 0u);
+            scratch[part * p.channels + column + #ju] = vec4<u32>(bitcast<u32>(e.lo[#j]),
+                bitcast<u32>(e.hi[#j]), e.flags[#j], 0u);
         }
 //% end
     }
 }
 //% end
 //% if !COLUMNS
+//% if TEAM
 var<workgroup> shared_lo: array<i32, 64>;
 var<workgroup> shared_hi: array<i32, 64>;
 var<workgroup> shared_flags: array<u32, 64>;
+//% end
 
 @compute @workgroup_size(64, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
+    @builtin(local_invocation_index) thread: u32,
 ) {
+//% if TEAM
     let g = group.x + group.y * groups.x;
+    let local = thread;
+//% end
+//% if !TEAM
+    let g = (group.x + group.y * groups.x) * 64u + thread;
+    let local = 0u;
+//% end
     let channel = g / p.parts;
     let part = g - channel * p.parts;
-    // A workgroup past the last has nothing to go through.
+    // One past the last has nothing to go through.
     let end = select(0u, p.rows * p.units, g < p.groups);
     var e = nothing();
     for (var u = part; u < end; u += p.parts) {
@@ -108,9 +136,13 @@ fn main(
             e = include(e, v.d, live4(column + 12u, p.columns));
         }
     }
-    shared_lo[local] = min(min(e.lo.x, e.lo.y), min(e.lo.z, e.lo.w));
-    shared_hi[local] = max(max(e.hi.x, e.hi.y), max(e.hi.z, e.hi.w));
-    shared_flags[local] = e.flags.x | e.flags.y | e.flags.z | e.flags.w;
+    var lo = min(min(e.lo.x, e.lo.y), min(e.lo.z, e.lo.w));
+    var hi = max(max(e.hi.x, e.hi.y), max(e.hi.z, e.hi.w));
+    var flags = e.flags.x | e.flags.y | e.flags.z | e.flags.w;
+//% if TEAM
+    shared_lo[local] = lo;
+    shared_hi[local] = hi;
+    shared_flags[local] = flags;
     for (var half = THREADS / 2u; half > 0u; half /= 2u) {
         workgroupBarrier(); // the upper half written -> read by the lower
         if local < half {
@@ -119,9 +151,13 @@ fn main(
             shared_flags[local] |= shared_flags[local + half];
         }
     }
+    // Each thread reads what it wrote itself.
+    lo = shared_lo[local];
+    hi = shared_hi[local];
+    flags = shared_flags[local];
+//% end
     if local == 0u && g < p.groups {
-        scratch[part * p.channels + channel] = vec4<u32>(bitcast<u32>(shared_lo[0]), bitcast<u32>(shared_hi[0]),
-            shared_flags[0], 0u);
+        scratch[part * p.channels + channel] = vec4<u32>(bitcast<u32>(lo), bitcast<u32>(hi), flags, 0u);
     }
 }
 //% end

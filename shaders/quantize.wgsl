@@ -8,7 +8,8 @@
 @group(0) @binding(3) var<storage, read_write> out: array<u32>;        // [rows, columns], padding written as zeros
 //% end
 
-// `q` is the row's or the tensor's, loaded once for sixteen elements: lavapipe loads lane by lane.
+// `q` is the row's or the tensor's, loaded once for sixteen elements: lavapipe loads lane by lane, and that is what it
+// spends its time on.
 fn quad(q: QuantParams, column: u32, x: vec4<f32>) -> u32 {
 //% if PER_COLUMN
     let q0 = params[min(column, p.columns - 1u)];
@@ -33,6 +34,10 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
+//% if !PER_ROW
+    // Before any branch, where lavapipe loads it once for all lanes.
+    let q = params[0];
+//% end
     let t = (group.x + group.y * groups.x) * 64u + local;
     if t >= p.total { return; }
     let row = t / p.units;
@@ -40,9 +45,6 @@ fn main(
     let column = unit * 16u;
 //% if PER_ROW
     let q = params[row];
-//% end
-//% if !PER_ROW
-    let q = params[0];
 //% end
     let v = load16(row * p.x_pitch, unit);
     let words = vec4<u32>(quad(q, column, v.a), quad(q, column + 4u, v.b),

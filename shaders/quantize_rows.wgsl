@@ -1,11 +1,12 @@
-// Dynamic quantization per row in one dispatch: range -> scale and zero point -> int8. A row is gone through twice, by
-// `lanes` threads of a workgroup of 64; the others of the workgroup are on other rows.
+// Dynamic quantization per row in one dispatch: range -> scale and zero point -> int8. A row is gone through twice.
+// TEAM: by `lanes` threads of a workgroup of 64; the others of the workgroup are on other rows. Otherwise by a single
+// thread of a workgroup of 8, without barriers: on lavapipe they make every load take twice as long.
 struct Params {
     scheme: Scheme,
     rows: u32,
     columns: u32,
     units: u32,       // sixteens in a row
-    lanes: u32,       // a power of two, at most 64
+    lanes: u32,       // a power of two, at most 64; 1 without TEAM
     x_pitch: u32,     // words from row to row
     out_pitch: u32,   // words from row to row
 }
@@ -18,10 +19,15 @@ struct Params {
 //% end
 @group(0) @binding(3) var<storage, read_write> params: array<QuantParams>;   // [rows]
 
+//% if !TEAM
+const THREADS: u32 = 8u;
+//% end
+//% if TEAM
 const THREADS: u32 = 64u;
 var<workgroup> shared_lo: array<i32, 64>;
 var<workgroup> shared_hi: array<i32, 64>;
 var<workgroup> shared_params: array<QuantParams, 64>;
+//% end
 
 fn quad(q: QuantParams, column: u32, x: vec4<f32>) -> u32 {
     let y = quantize4(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
@@ -29,7 +35,7 @@ fn quad(q: QuantParams, column: u32, x: vec4<f32>) -> u32 {
     return pack4xI8(select(vec4<i32>(), y, live4(column, p.columns)));
 }
 
-@compute @workgroup_size(64, 1, 1)
+@compute @workgroup_size(THREADS, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -49,8 +55,11 @@ fn main(
         e = include(e, v.c, live4(column + 8u, p.columns));
         e = include(e, v.d, live4(column + 12u, p.columns));
     }
-    shared_lo[local] = min(min(e.lo.x, e.lo.y), min(e.lo.z, e.lo.w));
-    shared_hi[local] = max(max(e.hi.x, e.hi.y), max(e.hi.z, e.hi.w));
+    var lo = min(min(e.lo.x, e.lo.y), min(e.lo.z, e.lo.w));
+    var hi = max(max(e.hi.x, e.hi.y), max(e.hi.z, e.hi.w));
+//% if TEAM
+    shared_lo[local] = lo;
+    shared_hi[local] = hi;
     for (var step = p.lanes / 2u; step > 0u; step /= 2u) {
         workgroupBarrier(); // the upper half of each row's lanes written -> read by the lower
         if lane < step {
@@ -58,16 +67,21 @@ fn main(
             shared_hi[local] = max(shared_hi[local], shared_hi[local + step]);
         }
     }
+    lo = shared_lo[local];
+    hi = shared_hi[local];
+//% end
+    var q = params_of_nothing(p.scheme);
     if lane == 0u {
-        let lo = shared_lo[local];
-        let hi = shared_hi[local];
-        var q = params_of_nothing(p.scheme);
         if lo <= hi { q = params_of_range(p.scheme, bitcast<f32>(key(lo)), bitcast<f32>(key(hi))); }
+//% if TEAM
         shared_params[slot] = q;
+//% end
         if row < p.rows { params[row] = q; }
     }
+//% if TEAM
     workgroupBarrier(); // parameters chosen by the first lane -> read by all of the row's
-    let q = shared_params[slot];
+    q = shared_params[slot];
+//% end
     for (var u = lane; u < units; u += p.lanes) {
         let v = load16(row * p.x_pitch, u);
         let column = u * 16u;

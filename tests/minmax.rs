@@ -7,7 +7,7 @@ mod place;
 
 use gpu::{Rng, gpu};
 use place::{Input, PLACES, Place, float, run};
-use weighbridge::ops::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, RangeState, Update};
+use weighbridge::ops::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, RangeState, Team, Update};
 use weighbridge::quant::{Accumulator, Observer};
 use weighbridge::reference::{self, Axis};
 use weighbridge::tensor::{Element, Tensor, View};
@@ -51,16 +51,19 @@ fn check(
         Channels::Columns => Axis { outer: rows, channels: columns, inner: 1 },
     };
     let input = Input::new(gpu, &x, place);
-    let guard = gpu::Guarded::new(gpu, 4 * count);
-    let descriptor = MinMaxDescriptor { element, channels, update: Update::Replace };
-    let op = MinMax::with_kernels(gpu.kernels(), &descriptor).unwrap();
-    let state = View::params(&guard.buffer, count);
-    run(gpu, op.bind(&MinMaxBindings { x: input.view(), outer, state }));
-    guard.words(gpu);
-    let got = states(gpu, &guard.buffer, count);
-    for (c, (got, want)) in got.iter().zip(reference::minmax(&x.to_f32(), axis).unwrap()).enumerate() {
-        assert_eq!((got.range(), got.flags), (want.range, want.flags), "{what}, channel {c}");
-        assert_eq!(got.batches, u32::from(!want.range.is_empty()), "{what}, channel {c}");
+    let want = reference::minmax(&x.to_f32(), axis).unwrap();
+    for team in [Team::Workgroup, Team::Thread] {
+        let guard = gpu::Guarded::new(gpu, 4 * count);
+        let descriptor = MinMaxDescriptor { element, channels, update: Update::Replace };
+        let op = MinMax::with_kernels(gpu.kernels(), &descriptor).unwrap().with_team(team);
+        let state = View::params(&guard.buffer, count);
+        run(gpu, op.bind(&MinMaxBindings { x: input.view(), outer, state }));
+        guard.words(gpu);
+        let got = states(gpu, &guard.buffer, count);
+        for (c, (got, want)) in got.iter().zip(&want).enumerate() {
+            assert_eq!((got.range(), got.flags), (want.range, want.flags), "{what}, {team:?}, channel {c}");
+            assert_eq!(got.batches, u32::from(!want.range.is_empty()), "{what}, {team:?}, channel {c}");
+        }
     }
 }
 
@@ -101,12 +104,14 @@ fn finds_one_value_among_millions() {
         let mut v = vec![0.25; n];
         (v[at], v[(at + 7) % n]) = (-3.5, 7.25);
         let buffer = gpu.upload(&Tensor::f32([n], v).unwrap()).unwrap();
-        let state = gpu.upload_words(&[0; 4]).unwrap();
-        let op = MinMax::with_kernels(gpu.kernels(), &Default::default()).unwrap();
-        let x = View::new(&buffer, Element::F32, 1, n);
-        run(gpu, op.bind(&MinMaxBindings { x, outer: 1, state: View::params(&state, 1) }));
-        let want = RangeState { min: -3.5, max: 7.25, flags: 0, batches: 1 };
-        assert_eq!(states(gpu, &state, 1), [want], "at {at}");
+        for team in [Team::Workgroup, Team::Thread] {
+            let state = gpu.upload_words(&[0; 4]).unwrap();
+            let op = MinMax::with_kernels(gpu.kernels(), &Default::default()).unwrap().with_team(team);
+            let x = View::new(&buffer, Element::F32, 1, n);
+            run(gpu, op.bind(&MinMaxBindings { x, outer: 1, state: View::params(&state, 1) }));
+            let want = RangeState { min: -3.5, max: 7.25, flags: 0, batches: 1 };
+            assert_eq!(states(gpu, &state, 1), [want], "at {at}, {team:?}");
+        }
     }
 }
 

@@ -7,14 +7,26 @@ mod place;
 
 use gpu::{Guarded, Rng, gpu};
 use place::{Input, Output, PLACES, Place, bytes, float, run};
-use weighbridge::ops::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor};
+use weighbridge::ops::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor, Team};
 use weighbridge::quant::{QuantParams, Scheme};
 use weighbridge::reference::{self, Axis};
 use weighbridge::tensor::{Element, Tensor, View};
 use weighbridge::{Error, Gpu};
 
-fn check(gpu: &Gpu, element: Element, [rows, columns]: [usize; 2], scheme: Scheme, place: Place) {
-    let what = format!("{element:?} {rows}x{columns} {scheme:?} {place:?}");
+fn check(gpu: &Gpu, element: Element, shape: [usize; 2], scheme: Scheme, place: Place) {
+    for team in [Team::Workgroup, Team::Thread] {
+        check_team(gpu, element, shape, scheme, (place, team));
+    }
+}
+
+fn check_team(
+    gpu: &Gpu,
+    element: Element,
+    [rows, columns]: [usize; 2],
+    scheme: Scheme,
+    (place, team): (Place, Team),
+) {
+    let what = format!("{element:?} {rows}x{columns} {scheme:?} {place:?} {team:?}");
     let mut rng = Rng((rows * 31 + columns) as u64);
     let mut values = Vec::new();
     for r in 0..rows {
@@ -32,7 +44,8 @@ fn check(gpu: &Gpu, element: Element, [rows, columns]: [usize; 2], scheme: Schem
     let input = Input::new(gpu, &x, place);
     let out = Output::new(gpu, Element::I8, rows, columns, place);
     let params = Guarded::new(gpu, 4 * rows);
-    let op = QuantizeRows::with_kernels(gpu.kernels(), &QuantizeRowsDescriptor { element, scheme }).unwrap();
+    let op = QuantizeRows::with_kernels(gpu.kernels(), &QuantizeRowsDescriptor { element, scheme });
+    let op = op.unwrap().with_team(team);
     let params_view = View::params(&params.buffer, rows);
     run(gpu, op.bind(&QuantizeRowsBindings { x: input.view(), out: out.view(), params: params_view }));
     let params: Vec<QuantParams> = bytemuck::pod_collect_to_vec(&params.words(gpu));

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
-use crate::ops::rows::{self, check_element, check_one_of, check_params, check_words};
+use crate::ops::rows::{self, Team, check_element, check_one_of, check_params, check_words};
 use crate::ops::tile::to_u32;
 use crate::quant::{Observer, Range};
 use crate::tensor::{Element, View};
@@ -81,6 +81,7 @@ pub struct MinMaxBindings<'a> {
 pub struct MinMax {
     kernels: Kernels,
     descriptor: MinMaxDescriptor,
+    team: Team,
 }
 
 /// The uniform of [`MinMax`]'s kernels, as WGSL sees it.
@@ -105,14 +106,17 @@ pub struct MinMaxParams {
 const OP: &str = "minmax";
 /// Workgroups that go through one tensor, where it is large: enough for a GPU, few enough to fold at once.
 const MOST_GROUPS: u64 = 1024;
+/// Threads that go through one tensor where each is on its own: enough for a CPU's cores.
+const MOST_THREADS: u64 = 4096;
 /// Iterations of a thread: lavapipe gives an invocation 65,535 and then leaves its loops silently.
 const MOST_STEPS: u64 = 60_000;
 
-fn partial(element: Element, columns: bool, x_vec: bool) -> Shader {
+fn partial(element: Element, columns: bool, x_vec: bool, team: Team) -> Shader {
     let consts = [
         ("X_F16", u32::from(element == Element::F16)),
         ("X_VEC", u32::from(x_vec && !columns)),
         ("COLUMNS", u32::from(columns)),
+        ("TEAM", u32::from(team == Team::Workgroup)),
     ];
     let files = [
         include_str!("../../shaders/common/load_float.wgsl"),
@@ -120,9 +124,10 @@ fn partial(element: Element, columns: bool, x_vec: bool) -> Shader {
         include_str!("../../shaders/minmax.wgsl"),
     ];
     let label = format!(
-        "minmax/{element:?} {}{}",
+        "minmax/{element:?} {}{}{}",
         if columns { "columns" } else { "rows" },
-        if x_vec || columns { "" } else { " from words" }
+        if x_vec || columns { "" } else { " from words" },
+        team.label(),
     );
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
@@ -138,11 +143,12 @@ fn fold(tree: bool) -> Shader {
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = vec![fold(false), fold(true)];
     for element in [Element::F32, Element::F16] {
-        all.extend([
-            partial(element, true, false),
-            partial(element, false, false),
-            partial(element, false, true),
-        ]);
+        for team in [Team::Workgroup, Team::Thread] {
+            all.extend(
+                [(true, false), (false, false), (false, true)]
+                    .map(|(columns, x_vec)| partial(element, columns, x_vec, team)),
+            );
+        }
     }
     all
 }
@@ -169,7 +175,14 @@ impl MinMax {
                 return Err(Error::Argument { op: OP, detail });
             }
         }
-        Ok(Self { kernels: kernels.clone(), descriptor: *descriptor })
+        let team = Team::choose(kernels.device());
+        Ok(Self { kernels: kernels.clone(), descriptor: *descriptor, team })
+    }
+
+    /// With another [`Team`] than [`Team::choose`]'s. The results are the same.
+    #[must_use]
+    pub fn with_team(self, team: Team) -> Self {
+        Self { team, ..self }
     }
 
     /// Checks shapes and limits, and makes the call, with its scratch memory.
@@ -228,15 +241,19 @@ impl MinMax {
         let columns = d.channels == Channels::Columns;
         let x_vec = !columns && rows::reads_vectors(&x);
         let quads = x.columns.div_ceil(4).max(1);
-        let lanes = quads.next_power_of_two().min(64);
-        let (units, blocks) = (x.columns.div_ceil(1024), quads.div_ceil(lanes));
-        // What a part's workgroup would go through if it were alone.
+        let (threads, most) = match self.team {
+            Team::Workgroup => (64, MOST_GROUPS),
+            Team::Thread => (1, MOST_THREADS),
+        };
+        let lanes = quads.next_power_of_two().min(threads);
+        let (units, blocks) = (x.columns.div_ceil(16 * threads), quads.div_ceil(lanes));
+        // What a part's team would go through if it were the only one.
         let (work, many) = if columns {
-            (x.rows.div_ceil(4 * 64 / lanes) as u64, blocks as u64)
+            (x.rows.div_ceil(4 * threads / lanes) as u64, blocks as u64)
         } else {
             (rows as u64 * units as u64, channels as u64)
         };
-        let parts = work.min(MOST_GROUPS.div_ceil(many)).max(1);
+        let parts = work.min(most.div_ceil(many)).max(1);
         let parts = parts.max(work.div_ceil(MOST_STEPS));
         let params = MinMaxParams {
             channels: to_u32(OP, "channels", channels)?,
@@ -252,7 +269,7 @@ impl MinMax {
             mode,
             constant,
         };
-        to_u32(OP, "elements of a channel / 1024", work as usize)?;
+        to_u32(OP, "steps of a channel", work as usize)?;
         let bytes = parts * channels as u64 * 16;
         let limits = device.limits();
         let limit = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
@@ -275,8 +292,9 @@ impl MinMax {
         let slots = [Slot::Uniform, Slot::Read, Slot::Write];
         let mut call = Call::default();
         let buffers = [uniform.clone(), x.binding(device, OP, "x")?, scratch.clone()];
-        let kernel = self.kernels.get(partial(d.element, columns, x_vec), &slots);
-        call.push(Dispatch::new(device, kernel, &buffers, kernel::grid(device, OP, parts * many)?));
+        let kernel = self.kernels.get(partial(d.element, columns, x_vec, self.team), &slots);
+        let groups = (parts * many * threads as u64).div_ceil(64);
+        call.push(Dispatch::new(device, kernel, &buffers, kernel::grid(device, OP, groups)?));
         let tree = parts > 32;
         let buffers = [uniform, scratch, b.state.binding(device, OP, "state")?];
         let groups = if tree { channels as u64 } else { (channels as u64).div_ceil(64) };

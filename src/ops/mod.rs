@@ -29,7 +29,7 @@ pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
 pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
 pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
 pub use quantize_rows::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor, QuantizeRowsParams};
-pub use rows::ElementwiseParams;
+pub use rows::{ElementwiseParams, Team};
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::ops::quant_params::{SCHEME_FILES, SchemeParams, scheme_consts, scheme_params};
-use crate::ops::rows::{self, check_element, check_one_of, check_params, check_same, check_words};
+use crate::ops::rows::{self, Team, check_element, check_one_of, check_params, check_same, check_words};
 use crate::ops::tile::to_u32;
 use crate::quant::{Rule, Scheme};
 use crate::tensor::{Element, View};
@@ -43,6 +43,7 @@ pub struct QuantizeRowsBindings<'a> {
 pub struct QuantizeRows {
     kernels: Kernels,
     descriptor: QuantizeRowsDescriptor,
+    team: Team,
 }
 
 /// The uniform of [`QuantizeRows`]'s kernel, as WGSL sees it.
@@ -65,11 +66,17 @@ const OP: &str = "quantize_rows";
 /// silently.
 const MOST_UNITS: u64 = 32_000;
 
-fn shader(element: Element, (rule, symmetric): (Rule, bool), x_vec: bool, out_vec: bool) -> Shader {
+fn shader(
+    element: Element,
+    (rule, symmetric): (Rule, bool),
+    [x_vec, out_vec]: [bool; 2],
+    team: Team,
+) -> Shader {
     let mut consts = vec![
         ("X_F16", u32::from(element == Element::F16)),
         ("X_VEC", u32::from(x_vec)),
         ("OUT_VEC", u32::from(out_vec)),
+        ("TEAM", u32::from(team == Team::Workgroup)),
     ];
     consts.extend(scheme_consts(rule, symmetric));
     let own = [
@@ -79,10 +86,11 @@ fn shader(element: Element, (rule, symmetric): (Rule, bool), x_vec: bool, out_ve
         include_str!("../../shaders/quantize_rows.wgsl"),
     ];
     let label = format!(
-        "quantize_rows/{element:?} {rule:?}{}{}{}",
+        "quantize_rows/{element:?} {rule:?}{}{}{}{}",
         if symmetric { " symmetric" } else { "" },
         if x_vec { "" } else { " from words" },
         if out_vec { "" } else { " to words" },
+        team.label(),
     );
     let files = [&SCHEME_FILES[..], &own].concat();
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
@@ -101,7 +109,9 @@ pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for element in [Element::F32, Element::F16] {
         for rule in rules {
-            all.extend((0..4).map(|vec| shader(element, rule, vec & 1 != 0, vec & 2 != 0)));
+            for team in [Team::Workgroup, Team::Thread] {
+                all.extend((0..4).map(|vec| shader(element, rule, [vec & 1 != 0, vec & 2 != 0], team)));
+            }
         }
     }
     all
@@ -124,7 +134,15 @@ impl QuantizeRows {
     pub fn with_kernels(kernels: &Kernels, descriptor: &QuantizeRowsDescriptor) -> Result<Self> {
         check_one_of(OP, descriptor.element, &[Element::F32, Element::F16], "F32 or F16")?;
         scheme_params(&descriptor.scheme)?;
-        Ok(Self { kernels: kernels.clone(), descriptor: *descriptor })
+        let team = Team::choose(kernels.device());
+        Ok(Self { kernels: kernels.clone(), descriptor: *descriptor, team })
+    }
+
+    /// With another [`Team`] than [`Team::choose`]'s; rows of more than 512,000 columns are a workgroup's in any case.
+    /// The results are the same.
+    #[must_use]
+    pub fn with_team(self, team: Team) -> Self {
+        Self { team, ..self }
     }
 
     /// Checks shapes and limits, and makes the call.
@@ -146,8 +164,12 @@ impl QuantizeRows {
             return Err(Error::Shape { op: OP, detail });
         }
         let units = b.x.columns.div_ceil(16);
-        // Two sixteens a thread where the row is short: fewer steps to fold.
-        let lanes = units.div_ceil(2).max(1).next_power_of_two().min(64);
+        // A workgroup: two sixteens a thread where the row is short, for fewer steps to fold.
+        let team = if units as u64 > MOST_UNITS { Team::Workgroup } else { self.team };
+        let (threads, lanes) = match team {
+            Team::Workgroup => (64, units.div_ceil(2).max(1).next_power_of_two().min(64)),
+            Team::Thread => (8, 1),
+        };
         if units.div_ceil(lanes) as u64 > MOST_UNITS {
             return Err(Error::Limit {
                 op: OP,
@@ -178,9 +200,10 @@ impl QuantizeRows {
         let mut call = Call::default();
         if b.x.rows > 0 {
             let rule = (d.scheme.rule, d.scheme.symmetric);
-            let shader = shader(d.element, rule, rows::reads_vectors(&b.x), rows::writes_sixteens(&b.out));
+            let vec = [rows::reads_vectors(&b.x), rows::writes_sixteens(&b.out)];
+            let shader = shader(d.element, rule, vec, team);
             let kernel = self.kernels.get(shader, &[Slot::Uniform, Slot::Read, Slot::Write, Slot::Write]);
-            let grid = kernel::grid(device, OP, (b.x.rows as u64).div_ceil(64 / lanes as u64))?;
+            let grid = kernel::grid(device, OP, b.x.rows.div_ceil(threads / lanes) as u64)?;
             call.push(Dispatch::new(device, kernel, &buffers, grid));
         }
         Ok(call)

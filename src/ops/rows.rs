@@ -20,6 +20,35 @@ pub struct ElementwiseParams {
     pub hi: f32,
 }
 
+/// Which threads come to one result where many elements go into one, as into a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Team {
+    /// Those of a workgroup, through workgroup memory: neighbours read neighbours.
+    Workgroup,
+    /// Each on its own, without workgroup memory or barriers.
+    Thread,
+}
+
+impl Team {
+    /// The default for a device: [`Team::Thread`] for CPU adapters.
+    ///
+    /// lavapipe loads lane by lane, so neighbours gain nothing from reading neighbours, and in a kernel with barriers
+    /// its loads take twice as long.
+    pub fn choose(device: &wgpu::Device) -> Self {
+        match device.adapter_info().device_type {
+            wgpu::DeviceType::Cpu => Team::Thread,
+            _ => Team::Workgroup,
+        }
+    }
+
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Team::Workgroup => "",
+            Team::Thread => " by thread",
+        }
+    }
+}
+
 /// Which quantization parameters an element has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Per {
