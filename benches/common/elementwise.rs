@@ -20,11 +20,11 @@ const NAIVE: &str = include_str!("../../shaders/naive/elementwise.wgsl");
 /// 16 M elements.
 const LEN: usize = 1 << 24;
 
-fn upload<T: bytemuck::Pod>(gpu: &Gpu, values: &[T]) -> wgpu::Buffer {
+pub fn upload<T: bytemuck::Pod>(gpu: &Gpu, values: &[T]) -> wgpu::Buffer {
     gpu.upload_words(bytemuck::cast_slice(values)).expect("within the limits")
 }
 
-fn naive(
+pub fn naive(
     gpu: &Gpu,
     entry: &str,
     uniform: [usize; 3],
@@ -41,7 +41,7 @@ fn naive(
     Case { name: "naive f32".into(), role: Role::Naive, record, check }
 }
 
-fn ours(call: Call, check: Box<dyn Fn(&Gpu)>) -> Case {
+pub fn ours(call: Call, check: Box<dyn Fn(&Gpu)>) -> Case {
     let kernel = call.dispatches().next().map(|(label, _)| label.to_owned()).unwrap_or_default();
     let name = kernel.split_once('/').map_or("", |(_, variant)| variant).to_owned();
     Case { name, role: Role::F32, record: Box::new(move |pass| call.record(pass)), check }

@@ -4,6 +4,7 @@
 pub mod conv;
 pub mod elementwise;
 pub mod gemm;
+pub mod small;
 
 use std::time::{Duration, Instant};
 use weighbridge::Gpu;
@@ -68,6 +69,10 @@ pub fn groups() -> Vec<Make> {
     add(elementwise::DEQUANTIZE, Box::new(elementwise::dequantize));
     add(elementwise::QUANTIZE_ROWS, Box::new(elementwise::quantize_rows));
     add(elementwise::POOL, Box::new(elementwise::pool));
+    add(small::ADD, Box::new(small::add));
+    add(small::UNARY, Box::new(small::unary));
+    add(small::PERMUTE, Box::new(small::permute));
+    add(small::QUANT_PARAMS, Box::new(small::quant_params));
     all.into_iter().filter(|(name, _)| name.contains(&filter)).map(|(_, make)| make).collect()
 }
 

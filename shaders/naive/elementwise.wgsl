@@ -78,3 +78,42 @@ fn pool(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     pooled[id.x] = largest;
 }
+
+// A sum of two tensors of one shape.
+@group(0) @binding(2) var<storage, read> other: array<f32>;
+@compute @workgroup_size(64, 1, 1)
+fn add(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * 64u;
+    if i >= p.x * p.y { return; }
+    reals[i] = x[i] + other[i];
+}
+
+@group(0) @binding(2) var<storage, read_write> activated: array<f32>;
+@compute @workgroup_size(64, 1, 1)
+fn unary(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * 64u;
+    if i >= p.x * p.y { return; }
+    activated[i] = max(x[i], 0.0);
+}
+
+// A batch of matrices transposed: [z, x, y] -> [z, y, x].
+@compute @workgroup_size(64, 1, 1)
+fn permute(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * 64u;
+    if i >= p.x * p.y * p.z { return; }
+    let row = i / p.x;
+    activated[i] = x[(row / p.y * p.x + i % p.x) * p.y + row % p.y];
+}
+
+// Affine scales by the device's own division.
+struct RangeState { min: f32, max: f32, flags: u32, batches: u32 }
+@group(0) @binding(1) var<storage, read> states: array<RangeState>;
+@compute @workgroup_size(64, 1, 1)
+fn quant_params(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * 64u;
+    if i >= p.x * p.y { return; }
+    let lo = min(states[i].min, 0.0);
+    let scale = max((max(states[i].max, 0.0) - lo) / 255.0, 1.1920929e-7);
+    made_params[i] = QuantParams(scale, 1.0 / scale, clamp(-128 - i32(round(lo / scale)), -128, 127), 0);
+}
+@group(0) @binding(2) var<storage, read_write> made_params: array<QuantParams>;
