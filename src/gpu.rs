@@ -181,6 +181,15 @@ impl Gpu {
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
         sources: &[(&wgpu::Buffer, u64)],
     ) -> Result<Vec<Vec<u32>>> {
+        self.run_now(record, sources)
+    }
+
+    /// [`Gpu::run`] for those who hold a lock, which nobody should across an `await`.
+    pub(crate) fn run_now(
+        &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        sources: &[(&wgpu::Buffer, u64)],
+    ) -> Result<Vec<Vec<u32>>> {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         record(&mut encoder.begin_compute_pass(&Default::default()));
         let parts: Vec<_> = sources.iter().map(|&(buffer, bytes)| (buffer, 0, bytes)).collect();

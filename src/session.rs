@@ -58,6 +58,8 @@ pub struct Session<'g> {
     gpu: &'g Gpu,
     model: Model,
     plans: Mutex<VecDeque<Arc<Prepared>>>,
+    /// Held from writing inputs to reading outputs: runs of the same shapes share their buffers.
+    turn: Mutex<()>,
 }
 
 impl<'g> Session<'g> {
@@ -67,7 +69,7 @@ impl<'g> Session<'g> {
     /// [`Error::Model`] or [`Error::Node`] where the model is malformed.
     pub fn new(gpu: &'g Gpu, model: &Model) -> Result<Self> {
         model.validate()?;
-        Ok(Self { gpu, model: model.clone(), plans: Mutex::default() })
+        Ok(Self { gpu, model: model.clone(), plans: Mutex::default(), turn: Mutex::default() })
     }
 
     /// Uploads, runs and reads back, in one submit: the outputs in the model's order.
@@ -78,10 +80,13 @@ impl<'g> Session<'g> {
     pub async fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>> {
         let shapes: Vec<(&str, Vec<usize>)> = inputs.iter().map(|(n, t)| (*n, t.shape().to_vec())).collect();
         let prepared = self.prepare(&shapes)?;
-        prepared.write(self.gpu, inputs)?;
         let ports = prepared.plan.outputs();
         let sources: Vec<_> = ports.iter().zip(&prepared.outputs).map(|(p, b)| (b, p.bytes())).collect();
-        let words = self.gpu.run(|pass| prepared.frame.record(pass), &sources).await?;
+        let words = {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            prepared.write(self.gpu, inputs)?;
+            self.gpu.run_now(|pass| prepared.frame.record(pass), &sources)?
+        };
         ports.iter().zip(words).map(|(p, w)| Tensor::from_device_words(&p.shape, p.element, &w)).collect()
     }
 

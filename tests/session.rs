@@ -495,3 +495,25 @@ fn errors_have_the_numbers() {
     // The session is as good as before.
     assert_eq!(pollster::block_on(session.run(&[(x, &image)])).unwrap()[0].shape(), [1, 10]);
 }
+
+#[test]
+fn threads_that_share_a_session_get_their_own_results() {
+    let Some(gpu) = gpu() else { return };
+    let (_, model) = models().into_iter().next().unwrap();
+    let session = Session::new(gpu, &model).unwrap();
+    let x = input(&model);
+    let answer = |image: &Tensor| pollster::block_on(session.run(&[(x, image)])).unwrap();
+    let mut rng = Rng(17);
+    let work: Vec<(Tensor, Vec<Tensor>)> = (0..4)
+        .map(|_| {
+            let image = images(&mut rng, 1);
+            let alone = answer(&image);
+            (image, alone)
+        })
+        .collect();
+    std::thread::scope(|threads| {
+        for (image, alone) in &work {
+            threads.spawn(move || (0..8).for_each(|_| assert_eq!(answer(image), *alone)));
+        }
+    });
+}

@@ -96,7 +96,7 @@ impl<'a> View<'a> {
             });
         }
         // Bound with whole 16-byte vectors where the buffer has them, for kernels that read `vec4<u32>`.
-        let size = bytes.next_multiple_of(16).min(self.buffer.size() - self.offset) & !3;
+        let size = bytes.next_multiple_of(16).min(self.buffer.size() - self.offset).min(limit) & !3;
         Ok(wgpu::BufferBinding {
             buffer: self.buffer,
             offset: self.offset,
