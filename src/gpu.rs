@@ -172,20 +172,9 @@ impl Gpu {
         self.device.poll(how).map(drop).map_err(|e| Error::Device(e.to_string()))
     }
 
-    /// Runs what `record` puts into a compute pass and copies the first bytes of buffers out, all in one submit.
-    ///
-    /// # Errors
-    /// [`Error::View`] where a buffer is shorter, [`Error::Device`] where the device is lost.
-    pub async fn run(
-        &self,
-        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
-        sources: &[(&wgpu::Buffer, u64)],
-    ) -> Result<Vec<Vec<u32>>> {
-        self.run_now(record, sources)
-    }
-
-    /// [`Gpu::run`] for those who hold a lock, which nobody should across an `await`.
-    pub(crate) fn run_now(
+    /// Runs what `record` puts into a compute pass and copies the first bytes of buffers out, all in one submit. Waits
+    /// without an `await`, so that a lock can be held meanwhile.
+    pub(crate) fn run(
         &self,
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
         sources: &[(&wgpu::Buffer, u64)],

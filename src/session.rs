@@ -13,7 +13,7 @@ const KEPT: usize = 8;
 
 /// A plan with buffers for its inputs and outputs.
 pub(crate) struct Prepared {
-    pub shapes: Vec<(String, Vec<usize>)>,
+    shapes: Vec<(String, Vec<usize>)>,
     pub plan: Plan,
     pub frame: Frame,
     inputs: Vec<wgpu::Buffer>,
@@ -32,6 +32,11 @@ impl Prepared {
         let frame = plan.bind(&views)?;
         let shapes = descriptor.inputs.iter().map(|(n, s)| ((*n).into(), s.to_vec())).collect();
         Ok(Self { shapes, plan, frame, inputs, outputs })
+    }
+
+    /// Whether it was made for inputs of these names and shapes.
+    pub fn is_for(&self, inputs: &[(&str, &[usize])]) -> bool {
+        self.shapes.iter().map(|(n, s)| (n.as_str(), s.as_slice())).eq(inputs.iter().copied())
     }
 
     /// Puts the tensors where the plan reads them.
@@ -85,7 +90,7 @@ impl<'g> Session<'g> {
         let words = {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
             prepared.write(self.gpu, inputs)?;
-            self.gpu.run_now(|pass| prepared.frame.record(pass), &sources)?
+            self.gpu.run(|pass| prepared.frame.record(pass), &sources)?
         };
         ports.iter().zip(words).map(|(p, w)| Tensor::from_device_words(&p.shape, p.element, &w)).collect()
     }
@@ -109,18 +114,14 @@ impl<'g> Session<'g> {
 
     fn prepare(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Arc<Prepared>> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |p: &Arc<Prepared>| {
-            p.shapes.len() == inputs.len()
-                && p.shapes.iter().zip(inputs).all(|(a, b)| a.0 == b.0 && a.1 == b.1)
-        };
-        if let Some(at) = plans.iter().position(same) {
+        let named: Vec<(&str, &[usize])> = inputs.iter().map(|(n, s)| (*n, s.as_slice())).collect();
+        if let Some(at) = plans.iter().position(|p| p.is_for(&named)) {
             let found = plans[at].clone();
             // The most recently used is last.
             plans.remove(at);
             plans.push_back(found.clone());
             return Ok(found);
         }
-        let named: Vec<(&str, &[usize])> = inputs.iter().map(|(n, s)| (*n, s.as_slice())).collect();
         let descriptor = PlanDescriptor { inputs: &named, observe: None };
         let made = Arc::new(Prepared::new(self.gpu, &self.model, &descriptor)?);
         if plans.len() == KEPT {

@@ -70,11 +70,7 @@ impl<'g> Calibrator<'g> {
     /// See [`crate::Session::run`].
     pub fn observe(&mut self, inputs: &[(&str, &Tensor)]) -> Result<()> {
         let shapes: Vec<(&str, &[usize])> = inputs.iter().map(|(n, t)| (*n, t.shape())).collect();
-        let same = |p: &Prepared| {
-            p.shapes.len() == shapes.len()
-                && p.shapes.iter().zip(&shapes).all(|(a, b)| a.0 == b.0 && a.1 == b.1)
-        };
-        let prepared = match self.prepared.take().filter(same) {
+        let prepared = match self.prepared.take().filter(|p| p.is_for(&shapes)) {
             Some(prepared) => prepared,
             None => {
                 let update = Update::Accumulate(self.observer);

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Activation, Window};
 use crate::kernel::{self, Call, Kernels};
 use crate::ops::gemm::{b_matrix, bounds, out_vec};
-use crate::ops::gemm_i8::{EpilogueBindings, int8_operand};
+use crate::ops::gemm_i8::{EpilogueBindings, check_out};
 use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Packed, Params, Source, to_u32};
 use crate::tensor::{Element, Tensor, View};
 
@@ -114,7 +114,6 @@ impl Conv {
     /// # Errors
     /// See [`Conv::new`].
     pub fn with_kernels(kernels: &Kernels, d: &ConvDescriptor) -> Result<Self> {
-        let device = kernels.device();
         let window = &d.window;
         if d.groups == 0
             || [window.kernel, window.stride, window.dilation].iter().any(|v| v.contains(&0))
@@ -124,24 +123,14 @@ impl Conv {
                 format!("groups {}, {window:?}: sizes must be positive, and ceil is for pools", d.groups);
             return Err(Error::Argument { op: OP, detail });
         }
-        let operand = match d.element {
-            Element::I8 => int8_operand(device, OP, d.operand, d.out, d.activation)?,
-            Element::F32 | Element::F16 => {
-                if !matches!(d.out, Element::F32 | Element::F16) {
-                    return Err(Error::Element { op: OP, got: d.out, expected: "F32 or F16 for the output" });
-                }
-                match d.operand {
-                    Some(operand) if operand.element() != d.element => {
-                        let detail = format!("operand {operand:?} does not hold {:?}", d.element);
-                        return Err(Error::Argument { op: OP, detail });
-                    }
-                    Some(operand) => operand,
-                    None => tile::default_operand(device, d.element, OP)?,
-                }
+        match d.element {
+            Element::I8 => check_out(OP, d.out, d.activation)?,
+            Element::F32 | Element::F16 if !matches!(d.out, Element::F32 | Element::F16) => {
+                return Err(Error::Element { op: OP, got: d.out, expected: "F32 or F16 for the output" });
             }
-            got => return Err(Error::Element { op: OP, got, expected: "F32, F16 or I8" }),
-        };
-        tile::check_device(device, OP, operand, d.blocking)?;
+            _ => {}
+        }
+        let operand = tile::operand(kernels.device(), OP, d.element, d.operand, d.blocking)?;
         Ok(Self { kernels: kernels.clone(), descriptor: *d, operand })
     }
 

@@ -80,17 +80,8 @@ impl Gemm {
                 return Err(Error::Element { op: OP, got: element, expected: "F32 or F16" });
             }
         }
-        let operand = match descriptor.operand {
-            Some(operand) if operand.element() == descriptor.element => operand,
-            Some(operand) => {
-                return Err(Error::Argument {
-                    op: OP,
-                    detail: format!("operand {operand:?} does not hold {:?}", descriptor.element),
-                });
-            }
-            None => tile::default_operand(kernels.device(), descriptor.element, OP)?,
-        };
-        tile::check_device(kernels.device(), OP, operand, descriptor.blocking)?;
+        let d = descriptor;
+        let operand = tile::operand(kernels.device(), OP, d.element, d.operand, d.blocking)?;
         Ok(Self { kernels: kernels.clone(), descriptor: *descriptor, operand })
     }
 

@@ -94,8 +94,8 @@ impl GemmI8 {
     /// # Errors
     /// See [`GemmI8::new`].
     pub fn with_kernels(kernels: &Kernels, d: &GemmI8Descriptor) -> Result<Self> {
-        let operand = int8_operand(kernels.device(), OP, d.operand, d.out, d.activation)?;
-        tile::check_device(kernels.device(), OP, operand, d.blocking)?;
+        check_out(OP, d.out, d.activation)?;
+        let operand = tile::operand(kernels.device(), OP, Element::I8, d.operand, d.blocking)?;
         Ok(Self { kernels: kernels.clone(), descriptor: *d, operand })
     }
 
@@ -129,14 +129,8 @@ impl GemmI8 {
     }
 }
 
-/// The operand kind for int8, and a check of what leaves the epilogue.
-pub(crate) fn int8_operand(
-    device: &wgpu::Device,
-    op: &'static str,
-    operand: Option<Operand>,
-    out: Element,
-    activation: Activation,
-) -> Result<Operand> {
+/// What may leave an int8 product's epilogue.
+pub(crate) fn check_out(op: &'static str, out: Element, activation: Activation) -> Result<()> {
     if !matches!(out, Element::I32 | Element::F32 | Element::F16 | Element::I8) {
         return Err(Error::Element { op, got: out, expected: "I32, F32, F16 or I8 for the output" });
     }
@@ -144,13 +138,7 @@ pub(crate) fn int8_operand(
         let detail = format!("{activation:?} is of reals, but the output is of i32 sums");
         return Err(Error::Argument { op, detail });
     }
-    match operand {
-        Some(operand) if operand.element() != Element::I8 => {
-            Err(Error::Argument { op, detail: format!("operand {operand:?} does not hold I8") })
-        }
-        Some(operand) => Ok(operand),
-        None => tile::default_operand(device, Element::I8, op),
-    }
+    Ok(())
 }
 
 impl<'a> EpilogueBindings<'a> {

@@ -335,32 +335,39 @@ impl Form {
     }
 }
 
-/// Which operand kind serves an element type where the caller does not say: packed f16, which needs no feature
-/// and sums in f32 everywhere; int8 by dot product on GPUs, widened on CPU adapters.
-pub(crate) fn default_operand(device: &wgpu::Device, element: Element, op: &'static str) -> Result<Operand> {
-    Ok(match element {
-        Element::F32 => Operand::F32,
-        Element::F16 => Operand::F16,
-        Element::I8 if device.adapter_info().device_type == wgpu::DeviceType::Cpu => Operand::I8Wide,
-        Element::I8 => Operand::I8Dot,
-        got => return Err(Error::Element { op, got, expected: "F32, F16 or I8" }),
-    })
-}
-
-/// Features and subgroup sizes that the choices need.
-pub(crate) fn check_device(
+/// The operand kind for an element type, once the device has been found to have what it and the blocking need.
+///
+/// Where the caller does not say: packed f16, which needs no feature and sums in f32 everywhere; int8 by dot product on
+/// GPUs, widened on CPU adapters.
+pub(crate) fn operand(
     device: &wgpu::Device,
     op: &'static str,
-    operand: Operand,
+    element: Element,
+    chosen: Option<Operand>,
     blocking: Option<Blocking>,
-) -> Result<()> {
+) -> Result<Operand> {
+    let operand = match (chosen, element) {
+        (Some(operand), _) if operand.element() != element => {
+            return Err(Error::Argument {
+                op,
+                detail: format!("operand {operand:?} does not hold {element:?}"),
+            });
+        }
+        (Some(operand), _) => operand,
+        (None, Element::F32) => Operand::F32,
+        (None, Element::F16) => Operand::F16,
+        (None, Element::I8) if device.adapter_info().device_type == wgpu::DeviceType::Cpu => Operand::I8Wide,
+        (None, Element::I8) => Operand::I8Dot,
+        (None, got) => return Err(Error::Element { op, got, expected: "F32, F16 or I8" }),
+    };
     if operand == Operand::F16Native && !device.features().contains(wgpu::Features::SHADER_F16) {
         return Err(Error::Feature {
             op,
             feature: "SHADER_F16 (for native f16; packed f16 needs no feature)",
         });
     }
-    blocking.map_or(Ok(()), |b| b.check(device, op))
+    blocking.map_or(Ok(()), |b| b.check(device, op))?;
+    Ok(operand)
 }
 
 /// Completes `params`, checks the limits and makes the call. `buffers` are all slots but the uniform.

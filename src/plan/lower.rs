@@ -7,7 +7,7 @@
 mod elementwise;
 mod products;
 
-use super::{Home, Matrix, PlanDescriptor, Port, Scope, Step};
+use super::{Home, Matrix, PlanDescriptor, Port, Scope, Step, state_stride};
 use crate::error::{Error, Result};
 use crate::graph::{Model, Node, Op, Quant, ValueId};
 use crate::kernel::{self, Call, Kernels};
@@ -16,7 +16,7 @@ use crate::ops::{
 };
 use crate::plan::pools::Need;
 use crate::quant::QuantParams;
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{Element, Tensor, View};
 
 /// How a value's dimensions lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,14 +74,7 @@ pub(super) fn lower(kernels: &Kernels, model: &Model, descriptor: &PlanDescripto
         slots: vec![Vec::new(); shapes.len()],
         shapes,
         wants_channels_last: wants_channels_last(model),
-        // The first constant stands in where the caller gave no buffer.
-        out: Lowered {
-            steps: Vec::new(),
-            needs: Vec::new(),
-            constants: vec![kernel::constant(kernels.device(), &[0; 16], wgpu::BufferUsages::STORAGE)],
-            inputs,
-            outputs,
-        },
+        out: Lowered { steps: Vec::new(), needs: Vec::new(), constants: Vec::new(), inputs, outputs },
     };
     lowering.run(descriptor)?;
     Ok(lowering.out)
@@ -171,7 +164,8 @@ impl<'m> Lowering<'m> {
         let name = &self.model.value(id).name;
         let Some(index) = observe.values.iter().position(|v| v == name) else { return Ok(()) };
         let slot = self.slots[id.index()][0];
-        let state = Matrix { home: Home::State(index), element: Element::I32, rows: 1, columns: 4 };
+        let states = observe.states.clone();
+        let offset = index as u64 * state_stride(self.kernels.device());
         let (x, update) = (slot.matrix, observe.update);
         self.step(
             name,
@@ -182,7 +176,11 @@ impl<'m> Lowering<'m> {
             move |s| {
                 let d = MinMaxDescriptor { element: x.element, update, ..Default::default() };
                 let op = MinMax::with_kernels(s.kernels, &d)?;
-                op.bind(&MinMaxBindings { x: s.view(&x), outer: 1, state: s.view(&state) })
+                op.bind(&MinMaxBindings {
+                    x: s.view(&x),
+                    outer: 1,
+                    state: View::params(&states, 1).at(offset),
+                })
             },
         );
         Ok(())

@@ -84,8 +84,6 @@ enum Home {
     Output(usize),
     /// A constant of the plan.
     Constant(usize),
-    /// The caller's observer states, from the i-th on.
-    State(usize),
 }
 
 /// A matrix in some home.
@@ -117,10 +115,6 @@ impl<'a> Scope<'a> {
             Home::Input(i) => dense(self.inputs[i].buffer, self.inputs[i].offset),
             Home::Output(i) => dense(self.outputs[i].buffer, self.outputs[i].offset),
             Home::Constant(i) => dense(&self.plan.constants[i], 0),
-            Home::State(i) => {
-                let states = self.plan.states.as_ref().unwrap_or(&self.plan.constants[0]);
-                dense(states, i as u64 * state_stride(self.kernels.device()))
-            }
         }
     }
 }
@@ -151,7 +145,6 @@ pub struct Plan {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     constants: Vec<wgpu::Buffer>,
-    states: Option<wgpu::Buffer>,
     layout: pools::Layout,
     pools: Vec<wgpu::Buffer>,
     memory: Memory,
@@ -212,7 +205,6 @@ impl Plan {
             inputs: lowered.inputs,
             outputs: lowered.outputs,
             constants: lowered.constants,
-            states: descriptor.observe.map(|o| o.states.clone()),
             layout,
             pools,
             memory,
