@@ -2,12 +2,18 @@
 //! one constant tensor for each weight. How it is laid out on a device is the plan's business. Never names wgpu.
 
 mod model;
+mod op;
 pub(crate) mod passes;
+mod resolve;
 mod shape;
 mod validate;
 mod window;
 
 pub use model::Output;
+pub use op::{
+    BinaryOp, Coordinates, Deferred, Fit, Interpolation, Nearest, PadMode, ReduceOp, Resize, SliceAxis,
+    UnaryOp,
+};
 
 use crate::quant::{QuantParams, Scheme};
 use crate::tensor::{Element, Tensor};
@@ -161,8 +167,133 @@ pub enum Op {
     Quantize,
     /// Int8 to real, with the input value's `quant`.
     Dequantize,
-    /// Between f32 and f16.
+    /// To the output value's element: floats to integers towards zero, anything to truth by whether it is not 0.
     Cast,
+    /// A function of each element.
+    Unary(UnaryOp),
+    /// `a`, `b`, broadcast: a function of each pair, both of one element type.
+    Binary(BinaryOp),
+    /// `condition` (truth values), `a`, `b`, broadcast: a where it is true, else b.
+    Where,
+    /// Over axes, sorted.
+    Reduce {
+        /// What becomes of the elements.
+        op: ReduceOp,
+        /// Over which.
+        axes: Vec<usize>,
+        /// Whether reduced axes stay, as 1.
+        keep: bool,
+    },
+    /// The index of the largest or smallest along an axis, as I64.
+    ArgReduce {
+        /// The largest, else the smallest.
+        max: bool,
+        /// Along which.
+        axis: usize,
+        /// Whether the axis stays, as 1.
+        keep: bool,
+        /// Of equals the last, else the first.
+        last: bool,
+    },
+    /// Sums up to each element.
+    CumSum {
+        /// Along which.
+        axis: usize,
+        /// Without the element itself.
+        exclusive: bool,
+        /// From the end.
+        reverse: bool,
+    },
+    /// `e^x / sum e^x` along an axis, or its logarithm.
+    Softmax {
+        /// Along which.
+        axis: usize,
+        /// The logarithm.
+        log: bool,
+    },
+    /// `x`, `scale`?, `bias`? (of the shape of the normalized axes, or broadcast to it): `(x - mean) / sqrt(variance +
+    /// epsilon) * scale + bias` over `axis` and all after it.
+    LayerNorm {
+        /// The first normalized axis.
+        axis: usize,
+        /// Added to the variance.
+        epsilon: f32,
+        /// Divides by the root of the mean square instead, and subtracts nothing.
+        rms: bool,
+    },
+    /// `x [n, c, ..]`, `scale [c]`, `bias [c]`: normalized over groups of channels and all of space. With as many groups
+    /// as channels it is an InstanceNormalization.
+    GroupNorm {
+        /// Groups of channels.
+        groups: usize,
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// `x`, `indices` (integers, negative from the end): the dimension becomes the indices' shape. An int8 table that is
+    /// quantized may give floats.
+    Gather {
+        /// Along which.
+        axis: usize,
+    },
+    /// One after the other along an axis.
+    Concat {
+        /// Along which.
+        axis: usize,
+    },
+    /// A part of some axes.
+    Slice {
+        /// Each axis once.
+        axes: Vec<SliceAxis>,
+    },
+    /// More, or less where it is negative, around each dimension.
+    Pad {
+        /// Before each dimension.
+        begin: Vec<i64>,
+        /// After each dimension.
+        end: Vec<i64>,
+        /// With what.
+        mode: PadMode,
+    },
+    /// Broadcast to the shape that both make.
+    Expand {
+        /// Aligned at the end.
+        shape: Vec<usize>,
+    },
+    /// Repeated along each dimension.
+    Tile {
+        /// One number for each dimension.
+        repeats: Vec<usize>,
+    },
+    /// Other sizes.
+    Resize(Resize),
+    /// Without axes that are 1.
+    Squeeze {
+        /// Of the input, sorted.
+        axes: Vec<usize>,
+    },
+    /// With more axes that are 1.
+    Unsqueeze {
+        /// Of the output, sorted.
+        axes: Vec<usize>,
+    },
+    /// `x [n, c, h, w]`, `weight [c, o / groups, kh, kw]` constant, `bias [o]`? -> `[n, o, oh, ow]`: the transpose of a
+    /// convolution.
+    ConvTranspose {
+        /// Geometry of the convolution that it is the transpose of.
+        window: Window,
+        /// Channel groups.
+        groups: usize,
+        /// Rows and columns added at the end of the output.
+        output_padding: [usize; 2],
+    },
+    /// `q [.., m, d]`, `k [.., d, n]`, `v [.., n, e]`, `mask`? (broadcast to `[.., m, n]`) ->
+    /// `softmax(scale q k + mask) v`, `[.., m, e]`.
+    Attention {
+        /// Of the scores.
+        scale: f32,
+    },
+    /// Waits for values: see [`Deferred`].
+    Deferred(Deferred),
 }
 
 /// One operation.

@@ -1,6 +1,6 @@
 //! Reading and building a [`Model`].
 
-use super::{Activation, Dim, Model, Node, Op, PoolKind, Quant, Value, ValueId, Window, shape};
+use super::{Activation, Deferred, Dim, Model, Node, Op, PoolKind, Quant, Value, ValueId, Window, shape};
 use crate::error::{Error, Result};
 use crate::tensor::{Element, Tensor};
 use std::sync::Arc;
@@ -66,6 +66,35 @@ impl Op {
             Op::Quantize => "Quantize",
             Op::Dequantize => "Dequantize",
             Op::Cast => "Cast",
+            Op::Unary(op) => op.name(),
+            Op::Binary(op) => op.name(),
+            Op::Where => "Where",
+            Op::Reduce { op, .. } | Op::Deferred(Deferred::Reduce { op, .. }) => op.name(),
+            Op::ArgReduce { max: true, .. } => "ArgMax",
+            Op::ArgReduce { max: false, .. } => "ArgMin",
+            Op::CumSum { .. } | Op::Deferred(Deferred::CumSum { .. }) => "CumSum",
+            Op::Softmax { log: false, .. } => "Softmax",
+            Op::Softmax { log: true, .. } => "LogSoftmax",
+            Op::LayerNorm { rms: false, .. } => "LayerNormalization",
+            Op::LayerNorm { rms: true, .. } => "RMSNormalization",
+            Op::GroupNorm { .. } => "GroupNormalization",
+            Op::Gather { .. } => "Gather",
+            Op::Concat { .. } => "Concat",
+            Op::Slice { .. } | Op::Deferred(Deferred::Slice) => "Slice",
+            Op::Pad { .. } | Op::Deferred(Deferred::Pad { .. }) => "Pad",
+            Op::Expand { .. } | Op::Deferred(Deferred::Expand) => "Expand",
+            Op::Tile { .. } | Op::Deferred(Deferred::Tile) => "Tile",
+            Op::Resize(_) | Op::Deferred(Deferred::Resize { .. }) => "Resize",
+            Op::Squeeze { .. } | Op::Deferred(Deferred::Squeeze) => "Squeeze",
+            Op::Unsqueeze { .. } | Op::Deferred(Deferred::Unsqueeze) => "Unsqueeze",
+            Op::ConvTranspose { .. } => "ConvTranspose",
+            Op::Attention { .. } => "Attention",
+            Op::Deferred(Deferred::Shape { .. }) => "Shape",
+            Op::Deferred(Deferred::Size) => "Size",
+            Op::Deferred(Deferred::Reshape { .. }) => "Reshape",
+            Op::Deferred(Deferred::ConstantOfShape { .. }) => "ConstantOfShape",
+            Op::Deferred(Deferred::Range) => "Range",
+            Op::Deferred(Deferred::Split { .. } | Deferred::Part { .. }) => "Split",
         }
     }
 
@@ -77,6 +106,21 @@ impl Op {
                 | Op::Reshape { .. }
                 | Op::Flatten { .. }
                 | Op::Transpose { .. }
+                | Op::Squeeze { .. }
+                | Op::Unsqueeze { .. }
+                | Op::Slice { .. }
+                | Op::Expand { .. }
+                | Op::Tile { .. }
+                | Op::Deferred(
+                    Deferred::Reshape { .. }
+                        | Deferred::Expand
+                        | Deferred::Tile
+                        | Deferred::Slice
+                        | Deferred::Squeeze
+                        | Deferred::Unsqueeze
+                        | Deferred::Split { .. }
+                        | Deferred::Part { .. }
+                )
         )
     }
 

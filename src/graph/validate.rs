@@ -1,6 +1,6 @@
 //! What makes a [`Model`] well-formed.
 
-use super::{Dim, Model, Node, Op, PoolKind, Quant, Value};
+use super::{Deferred, Dim, Model, Node, Op, PoolKind, Quant, Value, ValueId};
 use crate::error::{Error, Result};
 use crate::tensor::Element;
 
@@ -61,7 +61,13 @@ impl Model {
     pub(super) fn check_arity(&self, node: &Node) -> Result<()> {
         let (least, most) = match node.op {
             Op::Conv { .. } | Op::Linear { .. } => (2, 3),
-            Op::MatMul | Op::Add { .. } => (2, 2),
+            Op::MatMul | Op::Add { .. } | Op::Binary(_) | Op::Gather { .. } => (2, 2),
+            Op::Where | Op::GroupNorm { .. } => (3, 3),
+            Op::LayerNorm { .. } => (1, 3),
+            Op::ConvTranspose { .. } => (2, 3),
+            Op::Concat { .. } => (1, usize::MAX),
+            Op::Attention { .. } => (3, 4),
+            Op::Deferred(ref deferred) => deferred.arity(),
             _ => (1, 1),
         };
         if !(least..=most).contains(&node.inputs.len()) || node.outputs.len() != 1 {
@@ -71,14 +77,15 @@ impl Model {
                 format!("{inputs} inputs and {outputs} outputs, but it takes {least} to {most} and 1"),
             ));
         }
-        if let Some(i) = node.inputs[..least].iter().position(Option::is_none) {
+        let required = if matches!(node.op, Op::Concat { .. }) { node.inputs.len() } else { least };
+        if let Some(i) = node.inputs[..required].iter().position(Option::is_none) {
             return Err(self.node_error(node, format!("input {i} is left out")));
         }
         if let Some(id) = node.inputs.iter().flatten().find(|i| i.0 >= self.values.len()) {
             let detail = format!("reads value {} of {}", id.0, self.values.len());
             return Err(self.node_error(node, detail));
         }
-        if matches!(node.op, Op::Conv { .. } | Op::Linear { .. }) {
+        if matches!(node.op, Op::Conv { .. } | Op::Linear { .. } | Op::ConvTranspose { .. }) {
             for id in node.inputs[1..].iter().flatten() {
                 let value = &self.values[id.0];
                 if value.constant.is_none() {
@@ -104,6 +111,54 @@ impl Model {
             return Err(self.node_error(node, detail));
         }
         Ok(())
+    }
+
+    /// [`Model::check_elements`] for what computes along axes, moves, or waits for values.
+    fn elements_fit(&self, op: &Op, inputs: &[Option<ValueId>], made: &Value) -> bool {
+        let value = |i: usize| inputs.get(i).copied().flatten().map(|id| &self.values[id.0]);
+        let Some(x) = value(0) else { return false };
+        // One set of parameters for all elements moves with them, wherever they go.
+        let one = |v: &Value| matches!(v.quant, None | Some(Quant::Static { axis: None, .. }));
+        let same = |a: &Value, b: &Value| a.element == b.element && a.quant == b.quant;
+        let plain = |v: &Value| v.quant.is_none();
+        let integers = |v: &Value| matches!(v.element, Element::I64 | Element::I32) && plain(v);
+        let floats = |v: &Value| is_float(v.element) && plain(v);
+        let others = || (1..inputs.len()).filter_map(value);
+        match op {
+            Op::Unary(f) if f.is_predicate() => plain(x) && made.element == Element::Bool,
+            Op::Unary(_) => plain(x) && same(x, made),
+            Op::Binary(f) => {
+                let out = if f.is_predicate() { made.element == Element::Bool } else { same(x, made) };
+                plain(x) && others().all(|v| same(v, x)) && out
+            }
+            Op::Where => {
+                let a = value(1);
+                x.element == Element::Bool
+                    && a.is_some_and(|a| plain(a) && same(a, made) && value(2).is_some_and(|b| same(a, b)))
+            }
+            Op::Reduce { .. } | Op::Deferred(Deferred::Reduce { .. }) => plain(x) && same(x, made),
+            Op::ArgReduce { .. } => plain(x) && made.element == Element::I64,
+            Op::CumSum { .. } | Op::Deferred(Deferred::CumSum { .. }) => plain(x) && same(x, made),
+            Op::Softmax { .. } => floats(x) && same(x, made),
+            Op::LayerNorm { .. } | Op::GroupNorm { .. } | Op::Attention { .. } => {
+                floats(x) && same(x, made) && others().all(|v| same(v, x))
+            }
+            Op::ConvTranspose { .. } => floats(x) && same(x, made) && others().all(|v| same(v, x)),
+            Op::Gather { .. } => {
+                let table = x.constant.is_some() && x.element == Element::I8 && x.quant.is_some();
+                let rows = matches!(x.quant, Some(Quant::Static { axis: None | Some(0), .. }));
+                value(1).is_some_and(integers)
+                    && ((one(x) && same(x, made)) || (table && rows && floats(made)))
+            }
+            Op::Concat { .. } => one(x) && same(x, made) && others().all(|v| same(v, x)),
+            Op::Resize(_) | Op::Deferred(Deferred::Resize { .. }) => plain(x) && same(x, made),
+            Op::Deferred(Deferred::Shape { .. } | Deferred::Size) => made.element == Element::I64,
+            Op::Deferred(Deferred::ConstantOfShape { value }) => {
+                integers(x) && plain(made) && made.element == value.element()
+            }
+            // What is left moves elements, by numbers that the other inputs say.
+            _ => one(x) && same(x, made),
+        }
     }
 
     /// The element types and quantizations of what a node reads and makes.
@@ -144,7 +199,8 @@ impl Model {
             }
             Op::Quantize => is_float(x.element) && int8(made),
             Op::Dequantize => int8(x) && is_float(made.element),
-            Op::Cast => is_float(x.element) && is_float(made.element),
+            Op::Cast => x.quant.is_none() && made.quant.is_none(),
+            ref op => self.elements_fit(op, &node.inputs, made),
         };
         if !fits {
             let describe =

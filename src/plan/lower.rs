@@ -5,7 +5,11 @@
 //! of the image being turned back.
 
 mod elementwise;
+mod movement;
+mod pointwise;
 mod products;
+mod reduce;
+mod wide;
 
 use super::{Home, Matrix, PlanDescriptor, Port, Scope, Step, state_stride};
 use crate::error::{Error, Result};
@@ -121,10 +125,6 @@ impl<'m> Lowering<'m> {
     }
 
     fn node(&mut self, node: &'m Node) -> Result<()> {
-        let made = self.model.value(node.outputs[0]).element;
-        if !matches!(made, Element::F32 | Element::F16 | Element::I8 | Element::U8) {
-            return Err(self.fail(node, format!("there are no kernels for elements of {made:?}")));
-        }
         match &node.op {
             Op::Conv { window, groups, activation } => self.conv(node, *window, *groups, *activation),
             Op::Linear { activation } => self.linear(node, *activation),
@@ -133,11 +133,32 @@ impl<'m> Lowering<'m> {
             Op::Add { activation } => self.add(node, *activation),
             Op::Pool { kind, window } => self.pool(node, *kind, *window),
             Op::GlobalAveragePool => self.global_average(node),
-            Op::Reshape { .. } | Op::Flatten { .. } => self.reshape(node),
+            Op::Reshape { .. } | Op::Flatten { .. } | Op::Squeeze { .. } | Op::Unsqueeze { .. } => {
+                self.reshape(node)
+            }
             Op::Transpose { order } => self.transpose(node, order),
             Op::Quantize => self.quantize(node),
             Op::Dequantize => self.dequantize(node),
             Op::Cast => self.cast(node),
+            Op::Unary(op) => self.function(node, *op),
+            Op::Binary(op) => self.binary(node, *op),
+            Op::Where => self.select(node),
+            Op::Reduce { op, axes, .. } => self.reduce(node, *op, axes),
+            Op::ArgReduce { max, axis, last, .. } => self.arg_reduce(node, *axis, *max, *last),
+            Op::CumSum { axis, exclusive, reverse } => self.cumulative_sum(node, *axis, *exclusive, *reverse),
+            Op::Softmax { axis, log } => self.softmax(node, *axis, *log),
+            Op::LayerNorm { axis, epsilon, rms } => self.layer_norm(node, *axis, *epsilon, *rms),
+            Op::GroupNorm { groups, epsilon } => self.group_norm(node, *groups, *epsilon),
+            Op::Gather { axis } => self.gather(node, *axis),
+            Op::Concat { axis } => self.concat(node, *axis),
+            Op::Slice { axes } => self.slice(node, axes),
+            Op::Pad { begin, end, mode } => self.pad(node, begin, end, *mode),
+            Op::Expand { .. } => self.expand(node),
+            Op::Tile { repeats } => self.tile(node, repeats),
+            Op::Resize(geometry) => self.resize(node, geometry),
+            Op::ConvTranspose { window, groups, .. } => self.conv_transpose(node, *window, *groups),
+            Op::Attention { scale } => self.attention(node, *scale),
+            Op::Deferred(_) => Err(self.fail(node, "its shape depends on values that only a run can know")),
         }
     }
 
@@ -198,10 +219,7 @@ impl<'m> Lowering<'m> {
 
     /// The element of a value as the device holds it.
     fn element(&self, id: ValueId) -> Element {
-        match self.model.value(id).element {
-            Element::U8 => Element::I8,
-            element => element,
-        }
+        self.model.value(id).element.stored()
     }
 
     /// The parameters of an int8 value that are known beforehand: bytes that stand for themselves have the scale 1.

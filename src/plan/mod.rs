@@ -51,7 +51,7 @@ impl Port {
     /// The matrix that a buffer for the port is seen as.
     pub fn view<'a>(&self, buffer: &'a wgpu::Buffer) -> View<'a> {
         let columns = self.shape.last().copied().unwrap_or(1);
-        View::new(buffer, self.element, self.shape.iter().rev().skip(1).product(), columns)
+        View::new(buffer, self.element.stored(), self.shape.iter().rev().skip(1).product(), columns)
     }
 
     /// Bytes that a buffer for the port needs, never less than 16.

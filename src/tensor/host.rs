@@ -180,7 +180,7 @@ impl Tensor {
     /// The device image: row-major, each innermost row padded with zeros to whole `u32` words, u8 shifted to i8.
     ///
     /// # Errors
-    /// [`Error::Element`] for 64-bit integers and truth values, which live on the host only.
+    /// [`Error::Argument`] for a 64-bit integer that does not fit 32 bits.
     pub fn to_device_words(&self) -> Result<Vec<u32>> {
         let columns = self.shape.last().copied().unwrap_or(1);
         fn rows<T: Copy>(v: &[T], columns: usize, per_word: usize, pack: impl Fn(&[T]) -> u32) -> Vec<u32> {
@@ -201,12 +201,15 @@ impl Tensor {
             Data::U8(v) => rows(v, columns, 4, |c| {
                 c.iter().enumerate().fold(0, |w, (i, &x)| w | u32::from(x ^ 0x80) << (8 * i))
             }),
-            Data::I64(_) | Data::Bool(_) => {
-                return Err(Error::Element {
-                    op: "upload",
-                    got: self.element(),
-                    expected: "F32, F16, I8, U8 or I32",
-                });
+            Data::Bool(v) => v.iter().map(|&x| u32::from(x)).collect(),
+            Data::I64(v) => {
+                let narrow = |(i, &x): (usize, &i64)| {
+                    i32::try_from(x).map(|x| x as u32).map_err(|_| Error::Argument {
+                        op: "upload",
+                        detail: format!("element {i} is {x}, but a device holds integers in 32 bits"),
+                    })
+                };
+                v.iter().enumerate().map(narrow).collect::<Result<_>>()?
             }
         })
     }
@@ -214,7 +217,7 @@ impl Tensor {
     /// The inverse of [`Tensor::to_device_words`].
     ///
     /// # Errors
-    /// [`Error::Shape`] where there are fewer words than the shape needs, [`Error::Element`] for host-only elements.
+    /// [`Error::Shape`] where there are fewer words than the shape needs.
     pub fn from_device_words(shape: &[usize], element: Element, words: &[u32]) -> Result<Self> {
         let columns = shape.last().copied().unwrap_or(1);
         let outer: usize = shape.iter().rev().skip(1).product();
@@ -236,13 +239,8 @@ impl Tensor {
             }
             Element::I8 => Data::I8(index.map(|i| byte(i) as i8).collect()),
             Element::U8 => Data::U8(index.map(|i| byte(i) ^ 0x80).collect()),
-            Element::I64 | Element::Bool => {
-                return Err(Error::Element {
-                    op: "read back",
-                    got: element,
-                    expected: "F32, F16, I8, U8 or I32",
-                });
-            }
+            Element::I64 => Data::I64(index.map(|(r, c)| i64::from(each(r, c) as i32)).collect()),
+            Element::Bool => Data::Bool(index.map(|(r, c)| each(r, c) != 0).collect()),
         };
         Self::new(shape, data)
     }

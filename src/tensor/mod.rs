@@ -24,9 +24,9 @@ pub enum Element {
     U8,
     /// Signed 32-bit integers.
     I32,
-    /// Signed 64-bit integers: shapes and indices, on the host only.
+    /// Signed 64-bit integers: shapes and indices. On the device they are held as `I32`.
     I64,
-    /// Truth values, one byte each, on the host only.
+    /// Truth values. On the device they are held as `I32`, 0 or 1.
     Bool,
 }
 
@@ -44,9 +44,18 @@ impl Element {
     /// Elements in a `u32` word of a device buffer.
     pub const fn per_word(self) -> usize {
         match self {
-            Element::I8 | Element::U8 | Element::Bool => 4,
+            Element::I8 | Element::U8 => 4,
             Element::F16 => 2,
-            Element::F32 | Element::I32 | Element::I64 => 1,
+            Element::F32 | Element::I32 | Element::I64 | Element::Bool => 1,
+        }
+    }
+
+    /// The type that a device holds it in: `I8` for `U8` (shifted by 128), `I32` for `I64` and `Bool`.
+    pub const fn stored(self) -> Element {
+        match self {
+            Element::U8 => Element::I8,
+            Element::I64 | Element::Bool => Element::I32,
+            element => element,
         }
     }
 

@@ -1,12 +1,17 @@
 //! Shape inference. One set of rules serves symbolic shapes when a model is made and concrete ones when it is run:
 //! arithmetic on fixed dimensions gives a fixed one, anything else a symbol.
 
+mod axes;
+
+#[allow(unused_imports)]
+pub(super) use axes::shape_range;
+
 use super::{Dim, Model, Op, Window};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
 /// More dimensions than any op here means, and few enough that a hostile file cannot fill memory with shapes.
-pub(super) const MAX_RANK: usize = 8;
+pub(in crate::graph) const MAX_RANK: usize = 8;
 
 /// As many dimensions as the kernel that transposes can tell apart.
 const MAX_TRANSPOSED: usize = 6;
@@ -137,6 +142,7 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&[Dim]>], output: &str) -> Result<
         }
         Op::Transpose { order } => transpose(x, order)?,
         Op::Activation(_) | Op::Quantize | Op::Dequantize | Op::Cast => x.to_vec(),
+        op => axes::infer(op, x, inputs, output)?,
     };
     let size = shape.iter().filter_map(Dim::fixed).try_fold(1usize, |n, d| n.checked_mul(d));
     size.ok_or(format!("the shape {shape:?} has too many elements to count"))?;

@@ -1,0 +1,1 @@
+//! From what waits for values to plain ops.
