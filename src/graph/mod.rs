@@ -14,6 +14,8 @@ pub use op::{
     BinaryOp, Coordinates, Deferred, Fit, Interpolation, Nearest, PadMode, ReduceOp, Resize, SliceAxis,
     UnaryOp,
 };
+#[cfg(feature = "onnx")]
+pub(crate) use resolve::Known;
 
 use crate::quant::{QuantParams, Scheme};
 use crate::tensor::{Element, Tensor};

@@ -3,7 +3,7 @@
 use super::proto::{Attribute, DimensionValue, ModelProto, NodeProto, TensorType, ValueInfo};
 use super::{nodes, tensor};
 use crate::error::{Error, Result};
-use crate::graph::{Dim, Model, Op, Output, Quant, Value, ValueId, passes};
+use crate::graph::{Dim, Known, Model, Op, Output, Quant, Value, ValueId};
 use crate::quant::QuantParams;
 use crate::tensor::{Element, Tensor};
 use prost::Message;
@@ -50,6 +50,8 @@ pub(super) struct Importer {
     derived: HashMap<(ValueId, &'static str), ValueId>,
     /// Quantized values that are unsigned in the file: a zero point left out is 0 there, -128 here.
     pub unsigned: HashSet<ValueId>,
+    /// What is known of shapes that the graph computes.
+    known: Known,
 }
 
 /// A node being translated, with its attributes by name.
@@ -209,7 +211,15 @@ impl Importer {
         read.for_each(|name| *uses.entry(name.clone()).or_default() += 1);
         let made = nodes.iter().flat_map(|n| &n.output);
         let taken = uses.keys().chain(made).cloned().collect();
-        Self { model, found: HashMap::new(), taken, uses, derived: HashMap::new(), unsigned: HashSet::new() }
+        Self {
+            model,
+            found: HashMap::new(),
+            taken,
+            uses,
+            derived: HashMap::new(),
+            unsigned: HashSet::new(),
+            known: Known::default(),
+        }
     }
 
     /// What input `i` stands for, `None` where it is left out.
@@ -286,16 +296,15 @@ impl Importer {
     }
 
     fn emit_node(&mut self, node: &str, op: Op, inputs: &[ValueId], output: Output) -> Result<ValueId> {
-        let id = self.model.add_node_as(node, op.clone(), inputs, output)?;
-        if let [x] = inputs {
-            if op.passes_values() && self.unsigned.contains(x) {
-                self.unsigned.insert(id);
-            }
-            let value = self.model.value(id);
-            let constant = self.model.constant(*x).and_then(|x| passes::fold(&op, x, &value.shape));
-            if let Some(tensor) = constant {
-                self.model.values[id.0].constant = Some(tensor.into());
-                self.model.nodes.pop();
+        let id = self.model.add_node_as(node, op, inputs, output)?;
+        // It was just added: what follows from constants is settled at once, since later nodes may want to know it.
+        if let Some(mut node) = self.model.nodes.pop() {
+            if !self.model.settle(&mut node, &mut self.known)? {
+                let unsigned = inputs.first().is_some_and(|x| self.unsigned.contains(x));
+                if unsigned && node.op.passes_values() {
+                    self.unsigned.insert(id);
+                }
+                self.model.nodes.push(node);
             }
         }
         Ok(id)

@@ -65,7 +65,8 @@ struct Lowering<'m> {
 /// Lays a model out for the shapes of its inputs.
 pub(super) fn lower(kernels: &Kernels, model: &Model, descriptor: &PlanDescriptor<'_>) -> Result<Lowered> {
     let named: Vec<(&str, Vec<usize>)> = descriptor.inputs.iter().map(|(n, s)| (*n, s.to_vec())).collect();
-    let shapes = model.infer_shapes(&named)?;
+    let model = &model.specialize(&named)?;
+    let shapes = model.fixed_shapes()?;
     let port = |id: &ValueId| {
         let value = model.value(*id);
         Port { name: value.name.clone(), shape: shapes[id.index()].clone(), element: value.element }
