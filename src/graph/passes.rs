@@ -7,8 +7,8 @@ use half::f16;
 
 impl Model {
     /// The same network with fewer nodes: identities and pairs of opposite reshapes are dropped; per-channel scaling
-    /// (a batch normalization), constant biases and activations go into the Conv, Linear or Add before them; ops between
-    /// Dequantize and Quantize become int8 ops; what no output needs is removed. Outputs keep their names.
+    /// (a batch normalization), constant biases and activations go into the Conv, Linear or Add before them; GELU, norms
+    /// and attention that are written out become one op each; ops between Dequantize and Quantize become int8 ops; what no output needs is removed. Outputs keep their names.
     ///
     /// # Errors
     /// As [`Model::validate`], before and after.
@@ -17,6 +17,7 @@ impl Model {
         self.compact();
         self.validate()?;
         Rewriter::new(&mut self).run()?;
+        self.fuse();
         self.compact();
         fold_quantization(&mut self);
         self.compact();
@@ -145,6 +146,8 @@ impl<'m> Rewriter<'m> {
     fn splice(&mut self, i: usize, x: ValueId) {
         let y = self.output(i);
         if let Some(p) = self.producer[x.0] {
+            let name = self.model.nodes[i].name.clone();
+            self.model.nodes[p].fused.push(name);
             self.model.nodes[p].outputs[0] = y;
             self.producer[y.0] = Some(p);
             self.uses[x.0] = 0;
