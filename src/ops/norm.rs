@@ -151,7 +151,7 @@ impl Norm {
             check_words(OP, name, view)?;
         }
         check_same(OP, &b.x, &b.out)?;
-        let fail = |detail: String| Err(Error::Shape { op: OP, detail });
+        let fail = |detail: String| Error::Shape { op: OP, detail };
         // Of a group: how many channels, and how many columns each has.
         let channels = b.channels.checked_div(d.groups).unwrap_or(b.x.columns);
         if d.groups > 0
@@ -160,21 +160,20 @@ impl Norm {
                 || !b.x.columns.is_multiple_of(channels)
                 || !b.x.rows.is_multiple_of(d.groups))
         {
-            return fail(format!(
+            return Err(fail(format!(
                 "{} channels in {} groups do not divide [{}, {}]",
                 b.channels, d.groups, b.x.rows, b.x.columns
-            ));
+            )));
         }
         let expected = channels * d.groups.max(1);
         let step = |name: &str, view: &Option<View<'_>>| {
             let Some(view) = view else { return Ok(0) };
             check_element(OP, name, view, d.weights)?;
             if view.rows != 1 || ![1, expected].contains(&view.columns) {
-                return fail(format!(
+                return Err(fail(format!(
                     "{name} is [{}, {}], expected [1, {expected}]",
                     view.rows, view.columns
-                ))
-                .map(|()| 0);
+                )));
             }
             Ok(u32::from(view.columns > 1))
         };
