@@ -208,7 +208,7 @@ impl<'m> Lowering<'m> {
     /// A scale or bias as one row of `shape`'s elements, or of one.
     fn row_weights(&mut self, node: &'m Node, i: usize, shape: &[usize]) -> Result<Option<Matrix>> {
         let Some(id) = node.inputs.get(i).copied().flatten() else { return Ok(None) };
-        let columns = shape.iter().product();
+        let columns: usize = shape.iter().product();
         let own = self.shapes[id.index()].clone();
         let len: usize = own.iter().product();
         if let Some(tensor) = self.model.constant(id) {
