@@ -84,7 +84,7 @@ fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rm
 #[test]
 fn rows_of_any_length() {
     let Some(gpu) = gpu() else { return };
-    for elements in [[Element::F32; 2], [Element::F16, Element::F32], [Element::F16; 2]] {
+    for elements in [[Element::F32; 2], [Element::F16; 2]] {
         for shape in [[0, 4], [3, 0], [2, 1], [5, 15], [9, 16], [6, 17], [5, 33], [2, 2100], [600, 6]] {
             for (i, place) in PLACES.into_iter().enumerate() {
                 check(gpu, (elements, shape, [0, 0], i == 2), place);
@@ -96,7 +96,7 @@ fn rows_of_any_length() {
 #[test]
 fn groups_of_channels() {
     let Some(gpu) = gpu() else { return };
-    for elements in [[Element::F32; 2], [Element::F16, Element::F32], [Element::F16; 2]] {
+    for elements in [[Element::F32; 2], [Element::F16, Element::F32]] {
         // Batch 2: rows, columns, groups, channels.
         for (groups, channels, inner) in [(1, 6, 5), (3, 6, 16), (6, 6, 49), (2, 4, 33)] {
             let shape = [2 * groups, channels / groups * inner];

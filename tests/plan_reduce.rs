@@ -195,8 +195,10 @@ fn attention_with_and_without_a_mask() {
             let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
             for c in 0..e {
                 let want: f64 = (0..n).map(|j| (scores[j] - max).exp() / sum * vv[(b * n + j) * e + c]).sum();
-                // The scores are off by d eps |q||k| <= 64 eps, e^d by as much and 3 + 2|d| <= 15 units, the sums by n.
-                let error = f64::from(f32::EPSILON) * 2.0 * (64.0 + 15.0 + 2.0 * n as f64);
+                // The products are off by d eps |q||k| <= 64 eps and rounded when the mask is added; e^d is off by as much
+                // and 3 + 2|d| <= 15 units, the sums by n.
+                let rounded = 2.0 * (max.abs() + 8.0);
+                let error = f64::from(f32::EPSILON) * 2.0 * (64.0 + 15.0 + rounded + 2.0 * n as f64);
                 let got = f64::from(got[row * e + c]);
                 assert!(
                     (got - want).abs() <= error,
