@@ -204,8 +204,18 @@ fn twins() -> BTreeMap<&'static str, Twin> {
         twin!(ops::QuantizeRowsParams: scheme, rows, columns, units, lanes, x_pitch, out_pitch);
     let add = twin!(ops::AddParams: total, quads, columns, out_pitch, a_column, b_column, lo, hi, length, a_apart,
         b_apart);
+    let softmax = twin!(ops::SoftmaxParams: rows, columns, units, lanes, x_pitch, out_pitch, scale, logarithm, nan,
+        length_1, length_2, mask_0, mask_1, mask_2, mask_column);
+    let norm = twin!(ops::NormParams: rows, columns, units, lanes, x_pitch, out_pitch, rms, epsilon, inverse, groups,
+        channels, inner, scale_step, bias_step);
+    let reduce = twin!(ops::ReduceParams: outputs, n, inner, lanes, flip, latest);
+    let scan = twin!(ops::ScanParams: outputs, n, inner, exclusive, backwards);
     BTreeMap::from([
         ("add", add),
+        ("softmax", softmax),
+        ("norm", norm),
+        ("reduce", reduce),
+        ("scan", scan),
         ("unary", elementwise),
         ("quant_params", scale_zero_point),
         ("quantize_rows", quantize_rows),

@@ -8,12 +8,15 @@ mod conv;
 mod gemm;
 mod gemm_i8;
 mod minmax;
+mod norm;
 mod permute;
 mod pool;
 mod quant_params;
 mod quantize;
 mod quantize_rows;
+mod reduce;
 mod rows;
+mod softmax;
 mod tile;
 mod unary;
 
@@ -24,12 +27,17 @@ pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
+pub use norm::{Norm, NormBindings, NormDescriptor, NormParams};
 pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};
 pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
 pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
 pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
 pub use quantize_rows::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor, QuantizeRowsParams};
+pub use reduce::{
+    Fold, Reduce, ReduceBindings, ReduceDescriptor, ReduceParams, Scan, ScanDescriptor, ScanParams,
+};
 pub use rows::{ElementwiseParams, Team};
+pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
@@ -39,11 +47,14 @@ pub fn shaders() -> Vec<Shader> {
     [
         add::shaders(),
         minmax::shaders(),
+        norm::shaders(),
         permute::shaders(),
         pool::shaders(),
         quant_params::shaders(),
         quantize::shaders(),
         quantize_rows::shaders(),
+        reduce::shaders(),
+        softmax::shaders(),
         unary::shaders(),
     ]
     .concat()
