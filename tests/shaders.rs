@@ -160,6 +160,8 @@ fn every_op_is_in_the_catalogue() {
     ops.dedup();
     for op in [
         "add",
+        "binary",
+        "cast",
         "conv",
         "dequantize",
         "gemm",
@@ -170,6 +172,7 @@ fn every_op_is_in_the_catalogue() {
         "quant_params",
         "quantize",
         "quantize_rows",
+        "select",
         "unary",
     ] {
         assert!(ops.iter().any(|o| o == op), "{op} is not among {ops:?}");
@@ -204,8 +207,13 @@ fn twins() -> BTreeMap<&'static str, Twin> {
         twin!(ops::QuantizeRowsParams: scheme, rows, columns, units, lanes, x_pitch, out_pitch);
     let add = twin!(ops::AddParams: total, quads, columns, out_pitch, a_column, b_column, lo, hi, length, a_apart,
         b_apart);
+    let broadcast = twin!(ops::BroadcastParams: total, quads, columns, out_pitch, step, length, a_apart, b_apart,
+        c_apart);
     BTreeMap::from([
         ("add", add),
+        ("binary", broadcast),
+        ("select", broadcast),
+        ("cast", elementwise),
         ("unary", elementwise),
         ("quant_params", scale_zero_point),
         ("quantize_rows", quantize_rows),

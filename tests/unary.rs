@@ -29,8 +29,11 @@ fn check(gpu: &Gpu, from: Element, to: Element, shape: [usize; 2], activation: A
     let params = upload_params(gpu, &[quant]);
     let input = Input::new(gpu, &x, place);
     let out = Output::new(gpu, to, rows, columns, place);
-    let op =
-        Unary::with_kernels(gpu.kernels(), &UnaryDescriptor { element: from, out: to, activation }).unwrap();
+    let op = Unary::with_kernels(
+        gpu.kernels(),
+        &UnaryDescriptor { element: from, out: to, activation, function: None },
+    )
+    .unwrap();
     let params = Some(View::params(&params, 1));
     run(gpu, op.bind(&UnaryBindings { x: input.view(), params, out: out.view() }));
     let got = out.read(gpu);

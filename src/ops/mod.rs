@@ -3,8 +3,12 @@
 //! `new` checks features, `bind` checks shapes and limits and makes everything, `record` cannot fail.
 
 mod add;
+mod binary;
+mod broadcast;
+mod cast;
 mod catalogue;
 mod conv;
+mod function;
 mod gemm;
 mod gemm_i8;
 mod minmax;
@@ -14,11 +18,15 @@ mod quant_params;
 mod quantize;
 mod quantize_rows;
 mod rows;
+mod select;
 mod tile;
 mod unary;
 
 pub use crate::kernel::{Call, Kernels, Shader};
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
+pub use binary::{Binary, BinaryBindings, BinaryDescriptor};
+pub use broadcast::BroadcastParams;
+pub use cast::{Cast, CastBindings, CastDescriptor};
 pub use catalogue::catalogue;
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
@@ -30,6 +38,7 @@ pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointPar
 pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
 pub use quantize_rows::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor, QuantizeRowsParams};
 pub use rows::{ElementwiseParams, Team};
+pub use select::{Select, SelectBindings, SelectDescriptor};
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
@@ -38,12 +47,15 @@ pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 pub fn shaders() -> Vec<Shader> {
     [
         add::shaders(),
+        binary::shaders(),
+        cast::shaders(),
         minmax::shaders(),
         permute::shaders(),
         pool::shaders(),
         quant_params::shaders(),
         quantize::shaders(),
         quantize_rows::shaders(),
+        select::shaders(),
         unary::shaders(),
     ]
     .concat()

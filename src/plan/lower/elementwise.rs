@@ -68,7 +68,7 @@ impl<'m> Lowering<'m> {
         let y = node.outputs[0];
         let out = self.result(y, x.order, x.matrix.rows, x.matrix.columns);
         let (matrix, params) = (x.matrix, x.params);
-        let d = UnaryDescriptor { element: matrix.element, out: out.element, activation };
+        let d = UnaryDescriptor { element: matrix.element, out: out.element, activation, function: None };
         let mut touched = vec![matrix, out];
         touched.extend(params);
         self.step(&node.name, "unary", shape_of(&matrix), why, &touched, move |s| {
