@@ -160,6 +160,8 @@ fn every_op_is_in_the_catalogue() {
     ops.dedup();
     for op in [
         "add",
+        "binary",
+        "cast",
         "conv",
         "dequantize",
         "gemm",
@@ -170,6 +172,7 @@ fn every_op_is_in_the_catalogue() {
         "quant_params",
         "quantize",
         "quantize_rows",
+        "select",
         "unary",
     ] {
         assert!(ops.iter().any(|o| o == op), "{op} is not among {ops:?}");
@@ -210,12 +213,17 @@ fn twins() -> BTreeMap<&'static str, Twin> {
         channels, inner, scale_step, bias_step);
     let reduce = twin!(ops::ReduceParams: outputs, n, inner, lanes, flip, latest);
     let scan = twin!(ops::ScanParams: outputs, n, inner, exclusive, backwards);
+    let broadcast = twin!(ops::BroadcastParams: total, quads, columns, out_pitch, step, length, a_apart, b_apart,
+        c_apart);
     BTreeMap::from([
         ("add", add),
         ("softmax", softmax),
         ("norm", norm),
         ("reduce", reduce),
         ("scan", scan),
+        ("binary", broadcast),
+        ("select", broadcast),
+        ("cast", elementwise),
         ("unary", elementwise),
         ("quant_params", scale_zero_point),
         ("quantize_rows", quantize_rows),

@@ -3,8 +3,12 @@
 //! `new` checks features, `bind` checks shapes and limits and makes everything, `record` cannot fail.
 
 mod add;
+mod binary;
+mod broadcast;
+mod cast;
 mod catalogue;
 mod conv;
+mod function;
 mod gemm;
 mod gemm_i8;
 mod minmax;
@@ -16,12 +20,16 @@ mod quantize;
 mod quantize_rows;
 mod reduce;
 mod rows;
+mod select;
 mod softmax;
 mod tile;
 mod unary;
 
 pub use crate::kernel::{Call, Kernels, Shader};
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
+pub use binary::{Binary, BinaryBindings, BinaryDescriptor};
+pub use broadcast::BroadcastParams;
+pub use cast::{Cast, CastBindings, CastDescriptor};
 pub use catalogue::catalogue;
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
@@ -37,6 +45,7 @@ pub use reduce::{
     Fold, Reduce, ReduceBindings, ReduceDescriptor, ReduceParams, Scan, ScanDescriptor, ScanParams,
 };
 pub use rows::{ElementwiseParams, Team};
+pub use select::{Select, SelectBindings, SelectDescriptor};
 pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
@@ -46,6 +55,8 @@ pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 pub fn shaders() -> Vec<Shader> {
     [
         add::shaders(),
+        binary::shaders(),
+        cast::shaders(),
         minmax::shaders(),
         norm::shaders(),
         permute::shaders(),
@@ -55,6 +66,7 @@ pub fn shaders() -> Vec<Shader> {
         quantize_rows::shaders(),
         reduce::shaders(),
         softmax::shaders(),
+        select::shaders(),
         unary::shaders(),
     ]
     .concat()

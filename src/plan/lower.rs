@@ -102,9 +102,14 @@ fn wants_channels_last(model: &Model) -> Vec<bool> {
     for node in model.nodes().iter().rev() {
         let through = match node.op {
             Op::Conv { .. } | Op::Pool { .. } | Op::GlobalAveragePool => true,
-            Op::Quantize | Op::Dequantize | Op::Cast | Op::Activation(_) | Op::Add { .. } => {
-                wants[node.outputs[0].index()]
-            }
+            Op::Quantize
+            | Op::Dequantize
+            | Op::Cast
+            | Op::Activation(_)
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Where
+            | Op::Add { .. } => wants[node.outputs[0].index()],
             _ => false,
         };
         let images = if matches!(node.op, Op::Conv { .. }) { 1 } else { node.inputs.len() };

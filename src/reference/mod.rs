@@ -19,10 +19,13 @@ mod conv;
 mod elementwise;
 mod epilogue;
 mod evaluate;
+mod functions;
 mod gemm;
 mod half;
 mod movement;
 mod pointwise;
+#[cfg(test)]
+mod pointwise_tests;
 mod pool;
 mod quantize;
 mod range;
