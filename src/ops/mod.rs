@@ -5,6 +5,8 @@
 mod add;
 mod catalogue;
 mod conv;
+mod conv_transpose;
+mod gather;
 mod gemm;
 mod gemm_i8;
 mod minmax;
@@ -13,7 +15,9 @@ mod pool;
 mod quant_params;
 mod quantize;
 mod quantize_rows;
+mod resize;
 mod rows;
+mod strided;
 mod tile;
 mod unary;
 
@@ -21,6 +25,10 @@ pub use crate::kernel::{Call, Kernels, Shader};
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
 pub use catalogue::catalogue;
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
+pub use conv_transpose::{
+    ConvTranspose, ConvTransposeBindings, ConvTransposeDescriptor, ConvTransposeParams,
+};
+pub use gather::{Gather, GatherBindings, GatherDescriptor, GatherParams};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
@@ -29,7 +37,9 @@ pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
 pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
 pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
 pub use quantize_rows::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor, QuantizeRowsParams};
+pub use resize::{Resize, ResizeBindings, ResizeDescriptor, ResizeParams, ResizeTap};
 pub use rows::{ElementwiseParams, Team};
+pub use strided::{Axis, Outside, Strided, StridedAxis, StridedBindings, StridedDescriptor, StridedParams};
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
@@ -38,12 +48,16 @@ pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 pub fn shaders() -> Vec<Shader> {
     [
         add::shaders(),
+        conv_transpose::shaders(),
+        gather::shaders(),
         minmax::shaders(),
         permute::shaders(),
         pool::shaders(),
         quant_params::shaders(),
         quantize::shaders(),
         quantize_rows::shaders(),
+        resize::shaders(),
+        strided::shaders(),
         unary::shaders(),
     ]
     .concat()
