@@ -9,6 +9,8 @@ mod cast;
 mod catalogue;
 mod conv;
 mod function;
+mod conv_transpose;
+mod gather;
 mod gemm;
 mod gemm_i8;
 mod minmax;
@@ -22,6 +24,9 @@ mod reduce;
 mod rows;
 mod select;
 mod softmax;
+mod resize;
+mod rows;
+mod strided;
 mod tile;
 mod unary;
 
@@ -32,6 +37,10 @@ pub use broadcast::BroadcastParams;
 pub use cast::{Cast, CastBindings, CastDescriptor};
 pub use catalogue::catalogue;
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
+pub use conv_transpose::{
+    ConvTranspose, ConvTransposeBindings, ConvTransposeDescriptor, ConvTransposeParams,
+};
+pub use gather::{Gather, GatherBindings, GatherDescriptor, GatherParams};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
@@ -47,6 +56,9 @@ pub use reduce::{
 pub use rows::{ElementwiseParams, Team};
 pub use select::{Select, SelectBindings, SelectDescriptor};
 pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
+pub use resize::{Resize, ResizeBindings, ResizeDescriptor, ResizeParams, ResizeTap};
+pub use rows::{ElementwiseParams, Team};
+pub use strided::{Axis, Outside, Strided, StridedAxis, StridedBindings, StridedDescriptor, StridedParams};
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
@@ -57,6 +69,8 @@ pub fn shaders() -> Vec<Shader> {
         add::shaders(),
         binary::shaders(),
         cast::shaders(),
+        conv_transpose::shaders(),
+        gather::shaders(),
         minmax::shaders(),
         norm::shaders(),
         permute::shaders(),
@@ -67,6 +81,8 @@ pub fn shaders() -> Vec<Shader> {
         reduce::shaders(),
         softmax::shaders(),
         select::shaders(),
+        resize::shaders(),
+        strided::shaders(),
         unary::shaders(),
     ]
     .concat()
