@@ -1,14 +1,20 @@
 //! From an ONNX file to a [`Model`], node for node.
 
-use super::proto::{Attribute, DimensionValue, ModelProto, NodeProto, TensorType, ValueInfo};
-use super::{nodes, tensor};
+use super::proto::{
+    Attribute, DimensionValue, ModelProto, NodeProto, TensorProto, TensorType, ValueInfo,
+};
+use super::{external, nodes, tensor};
 use crate::error::{Error, Result};
-use crate::graph::{Dim, Model, Op, Output, Quant, Value, ValueId, passes};
+use crate::graph::{Deferred, Dim, Model, Op, Output, Quant, Value, ValueId, passes};
 use crate::quant::QuantParams;
 use crate::tensor::{Element, Tensor};
 use prost::Message;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
+
+/// Elements of what a file makes by a few numbers: more would be a way to fill memory.
+const MOST_MADE: u64 = 1 << 28;
 
 /// What a name of the file stands for.
 #[derive(Clone)]
@@ -39,7 +45,7 @@ pub(super) struct Sum {
     pub zero_point: i32,
 }
 
-pub(super) struct Importer {
+pub(super) struct Importer<'a> {
     pub model: Model,
     pub found: HashMap<String, Found>,
     /// Names that the file uses anywhere: names made up here must be others.
@@ -50,6 +56,8 @@ pub(super) struct Importer {
     derived: HashMap<(ValueId, &'static str), ValueId>,
     /// Quantized values that are unsigned in the file: a zero point left out is 0 there, -128 here.
     pub unsigned: HashSet<ValueId>,
+    /// Where tensors' data may be that is not in the file.
+    directory: Option<&'a Path>,
 }
 
 /// A node being translated, with its attributes by name.
@@ -58,7 +66,7 @@ pub(super) struct At<'a> {
     pub opset: i64,
 }
 
-pub(super) fn import(bytes: &[u8]) -> Result<Model> {
+pub(super) fn import(bytes: &[u8], directory: Option<&Path>) -> Result<Model> {
     let format = |detail: String| Error::Format { what: "ONNX model".into(), detail };
     let proto = ModelProto::decode(bytes).map_err(|e| format(e.to_string()))?;
     let graph = proto.graph.ok_or_else(|| format("it has no graph".into()))?;
@@ -70,19 +78,21 @@ pub(super) fn import(bytes: &[u8]) -> Result<Model> {
     }
     // An element type that is not known is the problem of the node that reads it.
     let known = |name: &str, data_type: i32| {
-        let reader = graph.node.iter().find(|n| n.input.iter().any(|i| i == name));
-        match (tensor::element(data_type), reader) {
-            (None, Some(node)) => Err(At { node, opset }
+        if tensor::element(data_type).is_some() {
+            return Ok(());
+        }
+        match graph.node.iter().find(|n| n.input.iter().any(|i| i == name)) {
+            Some(node) => Err(At { node, opset }
                 .fail(format!("reads `{name}`, whose data type {data_type} is not supported"))),
-            _ => Ok(()),
+            None => Ok(()),
         }
     };
     let mut model = Model::new(graph.name);
     model.opset = opset;
-    let mut importer = Importer::new(model, &graph.node, &graph.output);
+    let mut importer = Importer::new(model, &graph.node, &graph.output, directory);
     for initializer in &graph.initializer {
         known(&initializer.name, initializer.data_type)?;
-        let tensor = tensor::read(initializer, &initializer.name)?;
+        let tensor = importer.read_tensor(initializer, &initializer.name)?;
         let id = importer.model.add_constant(&initializer.name, tensor)?;
         importer.found.insert(initializer.name.clone(), Found::Value(id));
     }
@@ -180,6 +190,15 @@ impl At<'_> {
         }
     }
 
+    /// Refuses a shape of more elements than a file may make by a few numbers.
+    pub fn bounded(&self, dims: &[i64]) -> Result<()> {
+        let size = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(u64::try_from(d).ok()?));
+        match size.filter(|&n| n <= MOST_MADE) {
+            Some(_) => Ok(()),
+            None => Err(self.fail(format!("makes {dims:?}, and more than {MOST_MADE} elements are refused"))),
+        }
+    }
+
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.node.attribute.iter().find(|a| a.name == name)
     }
@@ -202,14 +221,38 @@ impl At<'_> {
     }
 }
 
-impl Importer {
-    fn new(model: Model, nodes: &[NodeProto], outputs: &[ValueInfo]) -> Self {
+impl<'a> Importer<'a> {
+    fn new(
+        model: Model,
+        nodes: &[NodeProto],
+        outputs: &[ValueInfo],
+        directory: Option<&'a Path>,
+    ) -> Self {
         let mut uses = HashMap::new();
         let read = nodes.iter().flat_map(|n| &n.input).chain(outputs.iter().map(|o| &o.name));
         read.for_each(|name| *uses.entry(name.clone()).or_default() += 1);
         let made = nodes.iter().flat_map(|n| &n.output);
         let taken = uses.keys().chain(made).cloned().collect();
-        Self { model, found: HashMap::new(), taken, uses, derived: HashMap::new(), unsigned: HashSet::new() }
+        Self {
+            model,
+            found: HashMap::new(),
+            taken,
+            uses,
+            derived: HashMap::new(),
+            unsigned: HashSet::new(),
+            directory,
+        }
+    }
+
+    /// Reads a tensor of the file.
+    pub fn read_tensor(&self, proto: &TensorProto, name: &str) -> Result<Tensor> {
+        external::read(proto, name, self.directory)
+    }
+
+    /// The name of output `i`, where something reads it.
+    pub fn wanted<'n>(&self, at: &At<'n>, i: usize) -> Option<&'n str> {
+        let name = at.node.output.get(i).map(String::as_str).filter(|n| !n.is_empty());
+        name.filter(|n| self.uses.contains_key(*n))
     }
 
     /// What input `i` stands for, `None` where it is left out.
@@ -267,10 +310,43 @@ impl Importer {
         names.find(|name| !taken(name)).unwrap_or_default()
     }
 
+    /// [`Importer::free_name`] that no other will be.
+    pub fn reserve_name(&mut self, base: &str) -> String {
+        let name = self.free_name(base);
+        self.taken.insert(name.clone());
+        name
+    }
+
     /// Adds a node that makes the value `name`, a constant where it can be.
     pub fn emit(&mut self, at: &At, op: Op, inputs: &[ValueId], name: &str) -> Result<ValueId> {
-        let (element, quant) = self.model.usual_output(&op, inputs);
-        self.emit_as(at, op, inputs, Output { name: name.into(), element, quant })
+        let of = |i: usize| inputs.get(i).map(|&id| self.model.value(id).element).unwrap_or_default();
+        let (element, quant) = match &op {
+            Op::Unary(f) if f.is_predicate() => (Element::Bool, None),
+            Op::Binary(f) if f.is_predicate() => (Element::Bool, None),
+            Op::Where => (of(1), None),
+            Op::ArgReduce { .. } | Op::Deferred(Deferred::Shape { .. } | Deferred::Size) => {
+                (Element::I64, None)
+            }
+            Op::Deferred(Deferred::ConstantOfShape { value }) => (value.element(), None),
+            _ => self.model.usual_output(&op, inputs),
+        };
+        let id = self.emit_as(at, op, inputs, Output { name: name.into(), element, quant })?;
+        if self.model.value(id).quant.is_some() && inputs.iter().any(|x| self.unsigned.contains(x)) {
+            self.unsigned.insert(id);
+        }
+        Ok(id)
+    }
+
+    /// [`Importer::emit`] of what is not quantized, whatever the inputs are.
+    pub fn emit_plain(
+        &mut self,
+        at: &At,
+        op: Op,
+        inputs: &[ValueId],
+        element: Element,
+        name: &str,
+    ) -> Result<ValueId> {
+        self.emit_as(at, op, inputs, Output { name: name.into(), element, quant: None })
     }
 
     /// [`Importer::emit`] with a described output.
@@ -304,6 +380,11 @@ impl Importer {
     /// Says what the first output's name stands for.
     pub fn define(&mut self, at: &At, found: Found) -> Result<()> {
         self.define_as(at, at.output()?, found)
+    }
+
+    /// Says that an output's name, not the first's, stands for a value.
+    pub fn define_value(&mut self, at: &At, name: &str, id: ValueId) -> Result<()> {
+        self.define_as(at, name, Found::Value(id))
     }
 
     pub fn define_as(&mut self, at: &At, name: &str, found: Found) -> Result<()> {

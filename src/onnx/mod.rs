@@ -25,6 +25,7 @@
 //! whose nodes are out of order, cyclic or dangling is refused at the node that reads what is not there.
 
 mod export;
+mod external;
 mod import;
 mod integer;
 mod nodes;
@@ -45,7 +46,16 @@ impl Model {
     pub fn from_onnx_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| io(path, source))?;
-        Self::from_onnx_bytes(&bytes)
+        Self::from_onnx_bytes_in(&bytes, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads the bytes of an ONNX file, whose tensors may have their data in other files of this directory.
+    ///
+    /// # Errors
+    /// As [`Model::from_onnx_file`]: [`Error::Format`] names the tensor where its data is not below the directory, or not
+    /// as long as the tensor is.
+    pub fn from_onnx_bytes_in(bytes: &[u8], directory: impl AsRef<Path>) -> Result<Self> {
+        import::import(bytes, Some(directory.as_ref()))?.simplify()
     }
 
     /// Reads the bytes of an ONNX file and simplifies the model (see [`Model::simplify`]).
@@ -54,7 +64,7 @@ impl Model {
     /// [`Error::Format`] where it is not ONNX or a tensor is malformed, [`Error::Node`] where a node is malformed or not
     /// supported, [`Error::Model`] where the graph is malformed as a whole.
     pub fn from_onnx_bytes(bytes: &[u8]) -> Result<Self> {
-        import::import(bytes)?.simplify()
+        import::import(bytes, None)?.simplify()
     }
 
     /// The bytes of an ONNX file: see [`crate::onnx`].

@@ -45,7 +45,7 @@ fn split<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Option<Ve
 pub(super) fn read(proto: &TensorProto, name: &str) -> Result<Tensor> {
     let fail = |detail: String| Error::Format { what: format!("tensor `{name}`"), detail };
     if proto.data_location != 0 {
-        return Err(fail("its data is in another file, which is not supported".into()));
+        return Err(fail("its data is in another file".into()));
     }
     let dims: Option<Vec<usize>> = proto.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
     let dims = dims.ok_or_else(|| fail(format!("negative dimensions {:?}", proto.dims)))?;
