@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::graph::Model;
-use crate::plan::{Frame, Plan, PlanDescriptor};
+use crate::plan::{Frame, Observe, Plan, PlanDescriptor, Weights};
 use crate::tensor::Tensor;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,11 +58,44 @@ impl Prepared {
     }
 }
 
+/// The plans of one model, for the shapes that were used last, and the weights that they share.
+#[derive(Default)]
+pub(crate) struct Plans {
+    /// The most recently used is last.
+    kept: VecDeque<Arc<Prepared>>,
+    weights: Weights,
+}
+
+impl Plans {
+    /// The plan for inputs of these names and shapes, made where it is not there.
+    pub fn get(
+        &mut self,
+        gpu: &Gpu,
+        model: &Model,
+        inputs: &[(&str, &[usize])],
+        observe: Option<Observe<'_>>,
+    ) -> Result<Arc<Prepared>> {
+        if let Some(at) = self.kept.iter().position(|p| p.is_for(inputs)) {
+            let found = self.kept[at].clone();
+            self.kept.remove(at);
+            self.kept.push_back(found.clone());
+            return Ok(found);
+        }
+        let descriptor = PlanDescriptor { inputs, observe, weights: Some(&self.weights) };
+        let made = Arc::new(Prepared::new(gpu, model, &descriptor)?);
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(made.clone());
+        Ok(made)
+    }
+}
+
 /// Runs a model: plans for new shapes are made on demand and kept.
 pub struct Session<'g> {
     gpu: &'g Gpu,
     model: Model,
-    plans: Mutex<VecDeque<Arc<Prepared>>>,
+    plans: Mutex<Plans>,
     /// Held from writing inputs to reading outputs: runs of the same shapes share their buffers.
     turn: Mutex<()>,
 }
@@ -115,19 +148,6 @@ impl<'g> Session<'g> {
     fn prepare(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Arc<Prepared>> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let named: Vec<(&str, &[usize])> = inputs.iter().map(|(n, s)| (*n, s.as_slice())).collect();
-        if let Some(at) = plans.iter().position(|p| p.is_for(&named)) {
-            let found = plans[at].clone();
-            // The most recently used is last.
-            plans.remove(at);
-            plans.push_back(found.clone());
-            return Ok(found);
-        }
-        let descriptor = PlanDescriptor { inputs: &named, observe: None };
-        let made = Arc::new(Prepared::new(self.gpu, &self.model, &descriptor)?);
-        if plans.len() == KEPT {
-            plans.pop_front();
-        }
-        plans.push_back(made.clone());
-        Ok(made)
+        plans.get(self.gpu, &self.model, &named, None)
     }
 }

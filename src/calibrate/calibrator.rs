@@ -6,10 +6,10 @@ use crate::gpu::Gpu;
 use crate::graph::Model;
 use crate::ops::{RangeState, Update};
 use crate::optimize::observed_values;
-use crate::plan::{Observe, PlanDescriptor, state_stride};
+use crate::plan::{Observe, state_stride};
 use crate::quant::Observer;
 use crate::reference::Extrema;
-use crate::session::Prepared;
+use crate::session::Plans;
 use crate::tensor::Tensor;
 use futures_util::{Stream, StreamExt};
 use std::collections::VecDeque;
@@ -28,8 +28,7 @@ pub struct Calibrator<'g> {
     observer: Observer,
     values: Vec<String>,
     states: wgpu::Buffer,
-    /// The plan for the shapes of the last batch. Batches mostly have one shape.
-    prepared: Option<Prepared>,
+    plans: Plans,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     batches: u64,
 }
@@ -58,7 +57,7 @@ impl<'g> Calibrator<'g> {
             observer,
             values,
             states,
-            prepared: None,
+            plans: Plans::default(),
             in_flight: VecDeque::new(),
             batches: 0,
         })
@@ -70,16 +69,9 @@ impl<'g> Calibrator<'g> {
     /// See [`crate::Session::run`].
     pub fn observe(&mut self, inputs: &[(&str, &Tensor)]) -> Result<()> {
         let shapes: Vec<(&str, &[usize])> = inputs.iter().map(|(n, t)| (*n, t.shape())).collect();
-        let prepared = match self.prepared.take().filter(|p| p.is_for(&shapes)) {
-            Some(prepared) => prepared,
-            None => {
-                let update = Update::Accumulate(self.observer);
-                let observe = Observe { values: &self.values, states: &self.states, update };
-                let descriptor = PlanDescriptor { inputs: &shapes, observe: Some(observe) };
-                Prepared::new(self.gpu, &self.model, &descriptor)?
-            }
-        };
-        let prepared = self.prepared.insert(prepared);
+        let update = Update::Accumulate(self.observer);
+        let observe = Observe { values: &self.values, states: &self.states, update };
+        let prepared = self.plans.get(self.gpu, &self.model, &shapes, Some(observe))?;
         while self.in_flight.len() >= IN_FLIGHT {
             if let Some(oldest) = self.in_flight.pop_front() {
                 self.gpu.wait_for(oldest)?;

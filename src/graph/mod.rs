@@ -1,6 +1,7 @@
 //! A network as nodes and values, with ONNX's meaning: channels-first (`[batch, channel, height, width]`) shapes,
 //! one constant tensor for each weight. How it is laid out on a device is the plan's business. Never names wgpu.
 
+mod fuse;
 mod model;
 mod op;
 pub(crate) mod passes;
@@ -14,6 +15,8 @@ pub use op::{
     BinaryOp, Coordinates, Deferred, Fit, Interpolation, Nearest, PadMode, ReduceOp, Resize, SliceAxis,
     UnaryOp,
 };
+#[cfg(feature = "onnx")]
+pub(crate) use resolve::Known;
 
 use crate::quant::{QuantParams, Scheme};
 use crate::tensor::{Element, Tensor};
@@ -307,6 +310,8 @@ pub struct Node {
     pub inputs: Vec<Option<ValueId>>,
     /// Outputs.
     pub outputs: Vec<ValueId>,
+    /// Names of other nodes that it stands for, once some were fused into it.
+    pub fused: Vec<String>,
 }
 
 /// A network.

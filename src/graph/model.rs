@@ -329,7 +329,7 @@ impl Model {
     ) -> Result<ValueId> {
         let id = ValueId(self.values.len());
         let inputs = inputs.iter().map(|&i| Some(i)).collect();
-        let node = Node { name: name.into(), op, inputs, outputs: vec![id] };
+        let node = Node { name: name.into(), op, inputs, outputs: vec![id], fused: Vec::new() };
         self.check_arity(&node)?;
         let shapes: Vec<_> =
             node.inputs.iter().map(|i| i.map(|i| self.values[i.0].shape.as_slice())).collect();

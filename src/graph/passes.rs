@@ -7,15 +7,17 @@ use half::f16;
 
 impl Model {
     /// The same network with fewer nodes: identities and pairs of opposite reshapes are dropped; per-channel scaling
-    /// (a batch normalization), constant biases and activations go into the Conv, Linear or Add before them; ops between
-    /// Dequantize and Quantize become int8 ops; what no output needs is removed. Outputs keep their names.
+    /// (a batch normalization), constant biases and activations go into the Conv, Linear or Add before them; GELU, norms
+    /// and attention that are written out become one op each; ops between Dequantize and Quantize become int8 ops; what no output needs is removed. Outputs keep their names.
     ///
     /// # Errors
     /// As [`Model::validate`], before and after.
     pub fn simplify(mut self) -> Result<Self> {
+        self.settle_all()?;
         self.compact();
         self.validate()?;
         Rewriter::new(&mut self).run()?;
+        self.fuse();
         self.compact();
         fold_quantization(&mut self);
         self.compact();
@@ -25,22 +27,10 @@ impl Model {
 
     /// Removes nodes that no output needs, then values that nothing names.
     pub(crate) fn compact(&mut self) {
+        self.drop_unused();
         let mut used = vec![false; self.values.len()];
-        for id in &self.outputs {
-            used[id.0] = true;
-        }
-        let mut kept = Vec::with_capacity(self.nodes.len());
-        for node in std::mem::take(&mut self.nodes).into_iter().rev() {
-            if node.outputs.iter().any(|o| used[o.0]) {
-                for id in node.inputs.iter().flatten().chain(&node.outputs) {
-                    used[id.0] = true;
-                }
-                kept.push(node);
-            }
-        }
-        for id in &self.inputs {
-            used[id.0] = true;
-        }
+        let named = self.nodes.iter().flat_map(|n| n.inputs.iter().flatten().chain(&n.outputs));
+        named.chain(&self.inputs).chain(&self.outputs).for_each(|id| used[id.0] = true);
         let mut moved = vec![None; self.values.len()];
         let values = std::mem::take(&mut self.values);
         for (old, value) in values.into_iter().enumerate().filter(|(old, _)| used[*old]) {
@@ -49,7 +39,6 @@ impl Model {
         }
         // Whatever is named was marked as used above, so each has a new place.
         let place = |id: &mut ValueId| *id = moved[id.0].unwrap_or(*id);
-        self.nodes = kept.into_iter().rev().collect();
         self.nodes.iter_mut().for_each(|node| {
             node.inputs.iter_mut().flatten().for_each(place);
             node.outputs.iter_mut().for_each(place);
@@ -57,25 +46,6 @@ impl Model {
         self.inputs.iter_mut().for_each(place);
         self.outputs.iter_mut().for_each(place);
         self.names = self.value_ids().zip(&self.values).map(|(id, v)| (v.name.clone(), id)).collect();
-    }
-}
-
-/// What `op` makes of a constant, where that is worth having as a constant itself.
-#[cfg(feature = "onnx")]
-pub(crate) fn fold(op: &Op, x: &Tensor, shape: &[Dim]) -> Option<Tensor> {
-    match op {
-        Op::Reshape { .. } | Op::Flatten { .. } => {
-            let shape: Option<Vec<usize>> = shape.iter().map(Dim::fixed).collect();
-            x.clone().reshape(shape?).ok()
-        }
-        Op::Transpose { order } => x.permuted(order).ok(),
-        Op::Activation(Activation::Identity) => Some(x.clone()),
-        Op::Cast => match x.element() {
-            Element::F32 => floats(Element::F16, x.shape(), x.to_f32()),
-            Element::F16 => floats(Element::F32, x.shape(), x.to_f32()),
-            _ => None,
-        },
-        _ => None,
     }
 }
 
@@ -176,6 +146,8 @@ impl<'m> Rewriter<'m> {
     fn splice(&mut self, i: usize, x: ValueId) {
         let y = self.output(i);
         if let Some(p) = self.producer[x.0] {
+            let name = self.model.nodes[i].name.clone();
+            self.model.nodes[p].fused.push(name);
             self.model.nodes[p].outputs[0] = y;
             self.producer[y.0] = Some(p);
             self.uses[x.0] = 0;

@@ -40,8 +40,8 @@ pub(super) fn read(proto: &TensorProto, name: &str, directory: Option<&Path>) ->
     let path = inside(directory, location).map_err(fail)?;
     let dims: Option<Vec<u64>> = proto.dims.iter().map(|&d| u64::try_from(d).ok()).collect();
     let dims = dims.ok_or_else(|| fail(format!("negative dimensions {:?}", proto.dims)))?;
-    let width =
-        width(proto.data_type).ok_or_else(|| fail(format!("data type {} is not supported", proto.data_type)))?;
+    let width = width(proto.data_type)
+        .ok_or_else(|| fail(format!("data type {} is not supported", proto.data_type)))?;
     let needed = dims.iter().try_fold(width, |n, &d| n.checked_mul(d));
     let needed = needed.ok_or_else(|| fail(format!("dimensions {dims:?} are too many bytes to count")))?;
     let io = |source| Error::Io { path: path.display().to_string(), source };

@@ -1,11 +1,9 @@
 //! From an ONNX file to a [`Model`], node for node.
 
-use super::proto::{
-    Attribute, DimensionValue, ModelProto, NodeProto, TensorProto, TensorType, ValueInfo,
-};
-use super::{external, nodes, tensor};
+use super::proto::{Attribute, DimensionValue, ModelProto, NodeProto, TensorProto, TensorType, ValueInfo};
+use super::{external, integer, nodes, tensor};
 use crate::error::{Error, Result};
-use crate::graph::{Deferred, Dim, Model, Op, Output, Quant, Value, ValueId, passes};
+use crate::graph::{Deferred, Dim, Known, Model, Op, Output, Quant, Value, ValueId};
 use crate::quant::QuantParams;
 use crate::tensor::{Element, Tensor};
 use prost::Message;
@@ -13,8 +11,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Elements of what a file makes by a few numbers: more would be a way to fill memory.
-const MOST_MADE: u64 = 1 << 28;
+/// Elements that a file may make of a few numbers, all in all: more would be a way to fill memory.
+const MOST_MADE: usize = 1 << 28;
 
 /// What a name of the file stands for.
 #[derive(Clone)]
@@ -58,6 +56,10 @@ pub(super) struct Importer<'a> {
     pub unsigned: HashSet<ValueId>,
     /// Where tensors' data may be that is not in the file.
     directory: Option<&'a Path>,
+    /// What is known of shapes that the graph computes.
+    known: Known,
+    /// Elements of constants that the graph computes, beyond those that it computes them of.
+    made: usize,
 }
 
 /// A node being translated, with its attributes by name.
@@ -120,8 +122,7 @@ pub(super) fn import(bytes: &[u8], directory: Option<&Path>) -> Result<Model> {
         outputs.push(match found.ok_or_else(missing)? {
             // In memory it is shifted by 128, and nothing says so.
             Found::Value(id) if importer.unsigned.contains(&id) => {
-                let detail = "is the uint8 of a quantized value, which can only be read by the graph itself";
-                return Err(Error::Model(format!("output `{}` {detail}", output.name)));
+                integer::unsigned_output(&mut importer, &output.name, id)?
             }
             Found::Value(id) => id,
             Found::Dequantized(id) => importer.dequantize(&output.name, id)?,
@@ -190,15 +191,6 @@ impl At<'_> {
         }
     }
 
-    /// Refuses a shape of more elements than a file may make by a few numbers.
-    pub fn bounded(&self, dims: &[i64]) -> Result<()> {
-        let size = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(u64::try_from(d).ok()?));
-        match size.filter(|&n| n <= MOST_MADE) {
-            Some(_) => Ok(()),
-            None => Err(self.fail(format!("makes {dims:?}, and more than {MOST_MADE} elements are refused"))),
-        }
-    }
-
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.node.attribute.iter().find(|a| a.name == name)
     }
@@ -222,12 +214,7 @@ impl At<'_> {
 }
 
 impl<'a> Importer<'a> {
-    fn new(
-        model: Model,
-        nodes: &[NodeProto],
-        outputs: &[ValueInfo],
-        directory: Option<&'a Path>,
-    ) -> Self {
+    fn new(model: Model, nodes: &[NodeProto], outputs: &[ValueInfo], directory: Option<&'a Path>) -> Self {
         let mut uses = HashMap::new();
         let read = nodes.iter().flat_map(|n| &n.input).chain(outputs.iter().map(|o| &o.name));
         read.for_each(|name| *uses.entry(name.clone()).or_default() += 1);
@@ -241,6 +228,8 @@ impl<'a> Importer<'a> {
             derived: HashMap::new(),
             unsigned: HashSet::new(),
             directory,
+            known: Known::default(),
+            made: 0,
         }
     }
 
@@ -317,6 +306,13 @@ impl<'a> Importer<'a> {
         name
     }
 
+    /// Gives a value another name, so that a new one can have its.
+    pub fn rename(&mut self, id: ValueId, name: String) {
+        let old = std::mem::replace(&mut self.model.values[id.0].name, name.clone());
+        self.model.names.remove(&old);
+        self.model.names.insert(name, id);
+    }
+
     /// Adds a node that makes the value `name`, a constant where it can be.
     pub fn emit(&mut self, at: &At, op: Op, inputs: &[ValueId], name: &str) -> Result<ValueId> {
         let of = |i: usize| inputs.get(i).map(|&id| self.model.value(id).element).unwrap_or_default();
@@ -351,7 +347,18 @@ impl<'a> Importer<'a> {
 
     /// [`Importer::emit`] with a described output.
     pub fn emit_as(&mut self, at: &At, op: Op, inputs: &[ValueId], output: Output) -> Result<ValueId> {
-        self.emit_node(at.name(), op, inputs, output)
+        let id = self.emit_node(at.name(), op, inputs, output)?;
+        if let Some(made) = self.model.constant(id) {
+            let read = inputs.iter().filter_map(|&x| self.model.constant(x)).map(Tensor::len).sum();
+            self.made = self.made.saturating_add(made.len().saturating_sub(read));
+            if self.made > MOST_MADE {
+                let shape = made.shape();
+                return Err(at.fail(format!(
+                    "makes {shape:?} of a few numbers: a file may make {MOST_MADE} elements so"
+                )));
+            }
+        }
+        Ok(id)
     }
 
     /// A reshape that the file does not have, as the value `name`.
@@ -362,16 +369,15 @@ impl<'a> Importer<'a> {
     }
 
     fn emit_node(&mut self, node: &str, op: Op, inputs: &[ValueId], output: Output) -> Result<ValueId> {
-        let id = self.model.add_node_as(node, op.clone(), inputs, output)?;
-        if let [x] = inputs {
-            if op.passes_values() && self.unsigned.contains(x) {
-                self.unsigned.insert(id);
-            }
-            let value = self.model.value(id);
-            let constant = self.model.constant(*x).and_then(|x| passes::fold(&op, x, &value.shape));
-            if let Some(tensor) = constant {
-                self.model.values[id.0].constant = Some(tensor.into());
-                self.model.nodes.pop();
+        let id = self.model.add_node_as(node, op, inputs, output)?;
+        // It was just added: what follows from constants is settled at once, since later nodes may want to know it.
+        if let Some(mut node) = self.model.nodes.pop() {
+            if !self.model.settle(&mut node, &mut self.known)? {
+                let unsigned = inputs.first().is_some_and(|x| self.unsigned.contains(x));
+                if unsigned && node.op.passes_values() {
+                    self.unsigned.insert(id);
+                }
+                self.model.nodes.push(node);
             }
         }
         Ok(id)

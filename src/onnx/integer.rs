@@ -4,7 +4,7 @@ use super::import::{At, Found, Importer, Sum, params};
 use super::nodes;
 use super::proto::{Attribute, NodeProto};
 use crate::error::{Error, Result};
-use crate::graph::{Activation, Op, Output, Quant, ValueId};
+use crate::graph::{Activation, BinaryOp, Op, Output, Quant, UnaryOp, ValueId};
 use crate::quant::{QuantParams, Scheme};
 use crate::tensor::{Data, Element, Tensor};
 use std::sync::Arc;
@@ -93,6 +93,9 @@ fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
         (n, _) => return Err(at.fail(format!("{n} scales along axis {axis:?} of shape {:?}", value.shape))),
     };
     let signed = match value.constant.as_deref().map(|t| (t.shape(), t.data())) {
+        None if value.quant.is_none() && value.element != Element::I8 => {
+            return plain_dequantize(im, at, x, &quant);
+        }
         None => {
             match &value.quant {
                 Some(known) if *known == quant => {}
@@ -135,6 +138,63 @@ fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
     }
     im.share(at.input(0).unwrap_or_default(), at.output()?);
     Ok(Found::Dequantized(x))
+}
+
+/// Of integers that the caller gives or a node makes: `(x - zero point) * scale`, in f32.
+fn plain_dequantize(im: &mut Importer, at: &At, x: ValueId, quant: &Quant) -> Result<Found> {
+    let value = im.model.value(x);
+    let (element, rank) = (value.element, value.shape.len());
+    // Zero points of unsigned bytes were shifted, as the bytes of a quantized value are.
+    let shift = match element {
+        Element::U8 => 128,
+        Element::I32 => 0,
+        other => return Err(at.fail(format!("of {other:?} is not supported"))),
+    };
+    let Quant::Static { axis, params } = quant else { return Err(at.fail("no parameters")) };
+    let mut shape = vec![1; axis.map_or(0, |a| rank - a)];
+    shape.iter_mut().take(1).for_each(|n| *n = params.len());
+    let mut operand = |part: &str, f: &dyn Fn(&QuantParams) -> f32| {
+        let name = im.free_name(&format!("{}.{part}", at.output()?));
+        im.model.add_constant(name, Tensor::f32(shape.clone(), params.iter().map(f).collect::<Vec<f32>>())?)
+    };
+    let zero_point = operand("zero_point", &|p| (p.zero_point + shift) as f32)?;
+    let scale = operand("scale", &|p| p.scale)?;
+    let output = at.output()?;
+    let (cast, off) = (im.free_name(&format!("{output}.f32")), im.free_name(&format!("{output}.off")));
+    let reals = im.emit_plain(at, Op::Cast, &[x], Element::F32, &cast)?;
+    let off = im.emit(at, Op::Binary(BinaryOp::Sub), &[reals, zero_point], &off)?;
+    Ok(Found::Value(im.emit(at, Op::Binary(BinaryOp::Mul), &[off, scale], output)?))
+}
+
+/// The uint8 of a quantized value as the caller's: from its reals back to the integers, without a further rounding.
+pub(super) fn unsigned_output(im: &mut Importer, name: &str, id: ValueId) -> Result<ValueId> {
+    let fail = |detail: &str| Error::Model(format!("output `{name}` is the uint8 of {detail}"));
+    let Some(Quant::Static { axis: None, params }) = im.model.value(id).quant.clone() else {
+        return Err(fail("a quantized value whose parameters are not one constant pair"));
+    };
+    let [params] = params.as_slice() else { return Err(fail("a value without parameters")) };
+    let inner = im.reserve_name(&format!("{name}.shifted"));
+    im.rename(id, inner.clone());
+    let mut constant = |part: &str, x: f32| {
+        let name = im.free_name(&format!("{name}.{part}"));
+        im.model.add_constant(name, Tensor::f32([], [x])?)
+    };
+    let scale = constant("scale", params.scale)?;
+    let zero_point = constant("zero_point", (params.zero_point + 128) as f32)?;
+    let add = Op::Add { activation: Activation::Identity };
+    let mut x = id;
+    for (part, op, other, element) in [
+        ("real", Op::Dequantize, None, Element::F32),
+        ("steps", Op::Binary(BinaryOp::Div), Some(scale), Element::F32),
+        ("whole", Op::Unary(UnaryOp::Round), None, Element::F32),
+        ("place", add, Some(zero_point), Element::F32),
+        ("", Op::Cast, None, Element::U8),
+    ] {
+        let made = if part.is_empty() { name.to_owned() } else { im.free_name(&format!("{name}.{part}")) };
+        let inputs: Vec<ValueId> = [Some(x), other].into_iter().flatten().collect();
+        x = im.model.add_node_as(made.clone(), op, &inputs, Output { name: made, element, quant: None })?;
+    }
+    Ok(x)
 }
 
 fn dynamic_quantize(im: &mut Importer, at: &At) -> Result<()> {

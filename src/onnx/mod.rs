@@ -32,6 +32,7 @@ mod nodes;
 mod proto;
 mod tensor;
 mod volume;
+mod weights;
 
 use crate::error::{Error, Result};
 use crate::graph::Model;

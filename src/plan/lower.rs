@@ -11,7 +11,7 @@ mod products;
 mod reduce;
 mod wide;
 
-use super::{Home, Matrix, PlanDescriptor, Port, Scope, Step, state_stride};
+use super::{Home, Matrix, PlanDescriptor, Port, Scope, Step, Upload, Weights, state_stride};
 use crate::error::{Error, Result};
 use crate::graph::{Model, Node, Op, Quant, ValueId};
 use crate::kernel::{self, Call, Kernels};
@@ -21,6 +21,7 @@ use crate::ops::{
 use crate::plan::pools::Need;
 use crate::quant::QuantParams;
 use crate::tensor::{Element, Tensor, View};
+use std::sync::PoisonError;
 
 /// How a value's dimensions lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,9 @@ struct Slot {
     params: Option<Matrix>,
 }
 
+/// Words for the device, and the matrix that they are.
+type Words = (Vec<u32>, Element, usize, usize);
+
 pub(super) struct Lowered {
     pub steps: Vec<Step>,
     pub needs: Vec<Need>,
@@ -53,6 +57,10 @@ pub(super) struct Lowered {
 
 struct Lowering<'m> {
     model: &'m Model,
+    /// Where plans of this model share their weights.
+    weights: Option<&'m Weights>,
+    /// The constants that do not depend on the shapes of the inputs.
+    shared: Vec<bool>,
     kernels: &'m Kernels,
     shapes: Vec<Vec<usize>>,
     /// The forms in which each value is at hand; the first is the one it was made in.
@@ -65,7 +73,9 @@ struct Lowering<'m> {
 /// Lays a model out for the shapes of its inputs.
 pub(super) fn lower(kernels: &Kernels, model: &Model, descriptor: &PlanDescriptor<'_>) -> Result<Lowered> {
     let named: Vec<(&str, Vec<usize>)> = descriptor.inputs.iter().map(|(n, s)| (*n, s.to_vec())).collect();
-    let shapes = model.infer_shapes(&named)?;
+    let shared: Vec<bool> = model.values().iter().map(|v| v.constant.is_some()).collect();
+    let model = &model.specialize(&named)?;
+    let shapes = model.fixed_shapes()?;
     let port = |id: &ValueId| {
         let value = model.value(*id);
         Port { name: value.name.clone(), shape: shapes[id.index()].clone(), element: value.element }
@@ -78,6 +88,8 @@ pub(super) fn lower(kernels: &Kernels, model: &Model, descriptor: &PlanDescripto
         slots: vec![Vec::new(); shapes.len()],
         shapes,
         wants_channels_last: wants_channels_last(model),
+        weights: descriptor.weights,
+        shared,
         out: Lowered { steps: Vec::new(), needs: Vec::new(), constants: Vec::new(), inputs, outputs },
     };
     lowering.run(descriptor)?;
@@ -113,7 +125,11 @@ impl<'m> Lowering<'m> {
             self.observe(descriptor, *id)?;
         }
         for node in model.nodes() {
+            let first = self.out.steps.len();
             self.node(node)?;
+            if let Some(last) = self.out.steps[first..].last_mut() {
+                last.fused.clone_from(&node.fused);
+            }
             for id in &node.outputs {
                 self.observe(descriptor, *id)?;
             }
@@ -258,6 +274,41 @@ impl<'m> Lowering<'m> {
         Matrix { home: Home::Constant(self.out.constants.len() - 1), element, rows, columns }
     }
 
+    /// What is made of a constant of the model, in matrices: taken from another plan that has made it already.
+    fn form(
+        &mut self,
+        id: ValueId,
+        form: &'static str,
+        variant: usize,
+        make: impl FnOnce() -> Result<Vec<Words>>,
+    ) -> Result<Vec<Matrix>> {
+        let weights = self.weights.filter(|_| self.shared[id.index()]);
+        let mut forms = weights.map(|w| w.forms.lock().unwrap_or_else(PoisonError::into_inner));
+        let key = (id.index(), form, variant);
+        let uploads = match forms.as_ref().and_then(|f| f.get(&key)) {
+            Some(found) => found.clone(),
+            None => {
+                let device = self.kernels.device();
+                let upload = |(words, element, rows, columns): Words| {
+                    let bytes = bytemuck::cast_slice(&words);
+                    let buffer = kernel::constant(device, bytes, wgpu::BufferUsages::STORAGE);
+                    Upload { buffer, element, rows, columns }
+                };
+                let made: Vec<Upload> = make()?.into_iter().map(upload).collect();
+                if let Some(forms) = &mut forms {
+                    forms.insert(key, made.clone());
+                }
+                made
+            }
+        };
+        let matrices = uploads.into_iter().map(|u| {
+            self.out.constants.push(u.buffer);
+            let home = Home::Constant(self.out.constants.len() - 1);
+            Matrix { home, element: u.element, rows: u.rows, columns: u.columns }
+        });
+        Ok(matrices.collect())
+    }
+
     fn constant_params(&mut self, params: &[QuantParams]) -> Matrix {
         self.constant(bytemuck::cast_slice(params), Element::I32, params.len(), 4)
     }
@@ -283,6 +334,7 @@ impl<'m> Lowering<'m> {
             shapes,
             bytes,
             why,
+            fused: Vec::new(),
             touched: touched.collect(),
             bind: Box::new(bind),
         });
@@ -337,7 +389,8 @@ impl<'m> Lowering<'m> {
             return Err(Error::Model(format!("`{}` is read before anything makes it", value.name)));
         };
         let shape = self.natural(Home::Input(0), id);
-        let matrix = self.constant(&tensor.to_device_words()?, shape.element, shape.rows, shape.columns);
+        let words = || Ok(vec![(tensor.to_device_words()?, shape.element, shape.rows, shape.columns)]);
+        let matrix = self.form(id, "as it is", 0, words)?[0];
         let params = self.known_params(id)?;
         let slot = Slot { matrix, order: Order::Natural, params };
         self.slots[id.index()].push(slot);

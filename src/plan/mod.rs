@@ -9,7 +9,9 @@ use crate::graph::Model;
 use crate::kernel::{Call, Kernels};
 use crate::ops::Update;
 use crate::tensor::{Element, View};
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Mutex;
 
 /// What is asked of a [`Plan`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +20,27 @@ pub struct PlanDescriptor<'a> {
     pub inputs: &'a [(&'a str, &'a [usize])],
     /// Ranges to be observed while the plan runs: see [`crate::calibrate`].
     pub observe: Option<Observe<'a>>,
+    /// Weights on the device that plans of this model share, whatever the shapes of their inputs.
+    pub weights: Option<&'a Weights>,
+}
+
+/// The weights of one model as they lie on the device, packed for its kernels: give the same to every plan of the model
+/// ([`PlanDescriptor::weights`]), and each is packed and uploaded once. Of another model's plans the results are wrong.
+#[derive(Debug, Default)]
+pub struct Weights {
+    forms: Mutex<HashMap<Form, Vec<Upload>>>,
+}
+
+/// A value of the model, what was made of it, and a number that this depends on.
+type Form = (usize, &'static str, usize);
+
+/// A matrix in a buffer of its own.
+#[derive(Clone, Debug)]
+struct Upload {
+    buffer: wgpu::Buffer,
+    element: Element,
+    rows: usize,
+    columns: usize,
 }
 
 /// Observers attached to a plan.
@@ -133,9 +156,24 @@ struct Step {
     bytes: u64,
     /// Why this op and not another.
     why: &'static str,
+    /// Names of the nodes that were fused into its node.
+    fused: Vec<String>,
     /// The needs that it touches.
     touched: Vec<usize>,
     bind: Bind,
+}
+
+impl Step {
+    /// Why, and what was fused: the names of up to eight nodes.
+    fn why(&self) -> String {
+        const SHOWN: usize = 8;
+        let names = self.fused.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+        match self.fused.len() {
+            0 => self.why.into(),
+            n if n > SHOWN => format!("{}; fused: {names} and {} more", self.why, n - SHOWN),
+            _ => format!("{}; fused: {names}", self.why),
+        }
+    }
 }
 
 /// A model for given input shapes on a device.
@@ -307,7 +345,7 @@ impl Plan {
                     format!("{label} x{groups}"),
                     if first { step.shapes.clone() } else { String::new() },
                     if first { step.bytes.to_string() } else { String::new() },
-                    if first { step.why.into() } else { String::new() },
+                    if first { step.why() } else { String::new() },
                 ]);
             }
         }

@@ -3,10 +3,9 @@
 
 mod axes;
 
-#[allow(unused_imports)]
 pub(super) use axes::shape_range;
 
-use super::{Dim, Model, Op, Window};
+use super::{Dim, Model, Op, ValueId, Window};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
@@ -20,9 +19,23 @@ impl Model {
     /// The concrete shape of every value, by [`super::ValueId::index`], given the inputs' shapes by name.
     ///
     /// # Errors
-    /// [`Error::Model`] where an input is missing, unknown, or disagrees with the model or with another input about a
-    /// dimension; [`Error::Node`] where the shapes do not fit an op.
+    /// As [`Model::specialize`].
     pub fn infer_shapes(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Vec<usize>>> {
+        self.specialize(inputs)?.fixed_shapes()
+    }
+
+    /// The shapes of all values of a model that is specialized.
+    pub(crate) fn fixed_shapes(&self) -> Result<Vec<Vec<usize>>> {
+        let fixed = |value: &super::Value| {
+            let shape = value.fixed_shape();
+            let shape = shape.filter(|s| s.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_some());
+            shape.ok_or_else(|| super::resolve::unknown(&value.name))
+        };
+        self.values.iter().map(fixed).collect()
+    }
+
+    /// The shape of each input, which must fit the model's.
+    pub(super) fn bind_inputs(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<(ValueId, Vec<usize>)>> {
         let fail = |detail: String| Err(Error::Model(detail));
         if let Some((name, _)) =
             inputs.iter().find(|(n, _)| !self.inputs.iter().any(|i| self.value(*i).name == *n))
@@ -31,7 +44,7 @@ impl Model {
             return fail(format!("there is no input `{name}`; the inputs are {names:?}"));
         }
         let mut bound: HashMap<&str, (usize, &str)> = HashMap::new();
-        let mut shapes: Vec<Option<Vec<Dim>>> = vec![None; self.values.len()];
+        let mut shapes = Vec::with_capacity(self.inputs.len());
         for id in &self.inputs {
             let value = self.value(*id);
             let Some((_, shape)) = inputs.iter().find(|(n, _)| *n == value.name) else {
@@ -52,25 +65,9 @@ impl Model {
                     ));
                 }
             }
-            shapes[id.0] = Some(shape.iter().map(|&n| Dim::Fixed(n)).collect());
+            shapes.push((*id, shape.clone()));
         }
-        for (id, tensor) in self.constants() {
-            shapes[id.0] = Some(tensor.shape().iter().map(|&n| Dim::Fixed(n)).collect());
-        }
-        for node in &self.nodes {
-            self.check_arity(node)?;
-            let read: Vec<_> = node.inputs.iter().map(|i| i.and_then(|i| shapes[i.0].as_deref())).collect();
-            let output = node.outputs[0];
-            let shape =
-                infer(&node.op, &read, &self.value(output).name).map_err(|d| self.node_error(node, d))?;
-            shapes[output.0] = Some(shape);
-        }
-        let concrete = |(shape, value): (Option<Vec<Dim>>, &super::Value)| {
-            let shape: Option<Vec<usize>> = shape.and_then(|s| s.iter().map(Dim::fixed).collect());
-            let shape = shape.filter(|s| s.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_some());
-            shape.ok_or_else(|| Error::Model(format!("value `{}` has no shape", value.name)))
-        };
-        shapes.into_iter().zip(&self.values).map(concrete).collect()
+        Ok(shapes)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Constants, and what depends on shapes alone.
 
 use super::super::import::{At, Importer};
-use super::{Numbers, numbers, tensor_of};
+use super::tensor_of;
 use crate::error::Result;
 use crate::graph::{Deferred, Op, ValueId};
 use crate::tensor::{Data, Element, Tensor};
@@ -35,9 +35,6 @@ pub(super) fn constant_of_shape(im: &mut Importer, at: &At) -> Result<ValueId> {
         return Err(at.fail(format!("its value has shape {:?}, not one element", value.shape())));
     }
     let shape = im.value(at, 0)?;
-    if let Numbers::Known(dims) = numbers(im, at, 0)? {
-        at.bounded(&dims)?;
-    }
     let op = Deferred::ConstantOfShape { value: Arc::new(value.reshape([1])?) };
     im.emit(at, Op::Deferred(op), &[shape], at.output()?)
 }

@@ -169,7 +169,8 @@ pub(super) fn split(im: &mut Importer, at: &At) -> Result<()> {
     }
     let mut start = 0i64;
     for (index, output) in at.node.output.iter().enumerate() {
-        let part = |start: i64, end: i64| Op::Slice { axes: vec![SliceAxis { axis: along, start, end, step: 1 }] };
+        let part =
+            |start: i64, end: i64| Op::Slice { axes: vec![SliceAxis { axis: along, start, end, step: 1 }] };
         let (op, more) = match (&sizes, length) {
             (Numbers::Known(sizes), Some(_)) => {
                 let end = start.saturating_add(sizes[index]);
@@ -179,9 +180,7 @@ pub(super) fn split(im: &mut Importer, at: &At) -> Result<()> {
                 let sizes = longs(im, at, sizes.clone(), &format!("sizes_{index}"))?;
                 (Op::Deferred(Deferred::Split { axis: along, index }), Some(sizes))
             }
-            (Numbers::Open(sizes), _) => {
-                (Op::Deferred(Deferred::Split { axis: along, index }), Some(*sizes))
-            }
+            (Numbers::Open(sizes), _) => (Op::Deferred(Deferred::Split { axis: along, index }), Some(*sizes)),
             (Numbers::Absent, Some(n)) => {
                 let size = n.div_ceil(count.max(1));
                 let place = |i: usize| i64::try_from(size.saturating_mul(i).min(n)).unwrap_or(i64::MAX);

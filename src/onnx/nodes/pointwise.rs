@@ -301,4 +301,3 @@ pub(super) fn swiglu(im: &mut Importer, at: &At) -> Result<ValueId> {
     let gate = step(im, at, Op::Unary(UnaryOp::Swish { alpha: at.float("alpha", 1.0) }), &[a], "gate")?;
     pair(im, at, BinaryOp::Mul, [gate, b], at.output()?)
 }
-

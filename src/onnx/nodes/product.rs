@@ -8,12 +8,7 @@ use crate::graph::{Activation, Op, Quant, ValueId, passes};
 use crate::tensor::Tensor;
 
 /// A matrix `[n, k]` for Linear, from `[n, k]` or, `transposed`, from `[k, n]`.
-fn linear_weight(
-    im: &mut Importer,
-    at: &At,
-    weight: ValueId,
-    transposed: bool,
-) -> Result<ValueId> {
+fn linear_weight(im: &mut Importer, at: &At, weight: ValueId, transposed: bool) -> Result<ValueId> {
     let value = im.model.value(weight);
     let quant = match &value.quant {
         Some(Quant::Static { axis: Some(axis), .. }) if *axis != usize::from(transposed) => {

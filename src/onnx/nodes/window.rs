@@ -202,9 +202,8 @@ pub(super) fn conv_transpose(im: &mut Importer, at: &At) -> Result<ValueId> {
 
 /// The geometry of a ConvTranspose of `x`: its padding is cut from the output, and may be given by the output's size.
 fn transposed_window(im: &Importer, at: &At, x: ValueId, kernel: [usize; 2], groups: usize) -> Result<Op> {
-    let numbers = |name: &str, default: usize| {
-        at.ints(name).map_or(Ok([default; 2]), |values| pair(at, values, name))
-    };
+    let numbers =
+        |name: &str, default: usize| at.ints(name).map_or(Ok([default; 2]), |values| pair(at, values, name));
     let mut window = Window { stride: numbers("strides", 1)?, ..Window::new(kernel, [1, 1]) };
     window.dilation = numbers("dilations", 1)?;
     let mut output_padding = numbers("output_padding", 0)?;

@@ -1,6 +1,6 @@
 //! Convolutions and matrix products.
 
-use super::{Lowering, Order, Slot};
+use super::{Lowering, Order, Slot, Words};
 use crate::error::Result;
 use crate::graph::{Activation, Node, Quant, ValueId, Window};
 use crate::ops::{
@@ -42,6 +42,16 @@ fn why(element: Element, out: Element) -> &'static str {
     }
 }
 
+/// Packed weights, and the sums that an int8 product needs of them.
+fn packed(packed: Packed, n: usize) -> Vec<Words> {
+    let rows = packed.words.len() / packed.pitch.max(1);
+    let mut forms = vec![(packed.words, Element::I32, rows, packed.pitch)];
+    if !packed.sums.is_empty() {
+        forms.push((packed.sums.iter().map(|&x| x as u32).collect(), Element::I32, 1, n));
+    }
+    forms
+}
+
 impl<'m> Lowering<'m> {
     /// The bias of a product: f32, or i32 as it is.
     fn bias(&mut self, node: &Node, n: usize) -> Result<Option<Matrix>> {
@@ -54,11 +64,13 @@ impl<'m> Lowering<'m> {
                 self.fail(node, format!("the bias has {} elements, but there are {n} outputs", tensor.len()))
             );
         }
-        let (words, element) = match tensor.data() {
-            Data::I32(v) => (v.iter().map(|&x| x as u32).collect::<Vec<_>>(), Element::I32),
-            _ => (tensor.to_f32().iter().map(|x| x.to_bits()).collect(), Element::F32),
+        let make = || {
+            Ok(vec![match tensor.data() {
+                Data::I32(v) => (v.iter().map(|&x| x as u32).collect(), Element::I32, 1, n),
+                _ => (tensor.to_f32().iter().map(|x| x.to_bits()).collect(), Element::F32, 1, n),
+            }])
         };
-        Ok(Some(self.constant(&words, element, 1, n)))
+        Ok(self.form(self.input(node, 2)?, "bias", 0, make)?.first().copied())
     }
 
     /// What goes into an int8 product's epilogue; `None` for floats.
@@ -66,13 +78,11 @@ impl<'m> Lowering<'m> {
         &mut self,
         node: &Node,
         x: &Slot,
-        sums: &[i32],
+        b_sums: Option<Matrix>,
         n: usize,
         bias: Option<Matrix>,
     ) -> Result<Option<Epilogue>> {
-        if x.matrix.element != Element::I8 {
-            return Ok(None);
-        }
+        let Some(b_sums) = b_sums.filter(|_| x.matrix.element == Element::I8) else { return Ok(None) };
         let (weight, y): (ValueId, ValueId) = (self.input(node, 1)?, node.outputs[0]);
         let Some(a_params) = x.params else {
             return Err(self.fail(node, "its input is int8 without quantization parameters"));
@@ -97,11 +107,10 @@ impl<'m> Lowering<'m> {
             }
             _ => None,
         };
-        let words: Vec<u32> = sums.iter().map(|&x| x as u32).collect();
         Ok(Some(Epilogue {
             a_params,
             b_params: self.constant_params(&params),
-            b_sums: self.constant(&words, Element::I32, 1, n),
+            b_sums,
             bias,
             out_params,
             b_zero_point: params.iter().any(|p| p.zero_point != 0),
@@ -146,14 +155,10 @@ impl<'m> Lowering<'m> {
             operand: None,
             blocking: None,
         };
-        let packed = d.pack(&weights)?;
-        let w = self.constant(
-            &packed.words,
-            Element::I32,
-            packed.words.len() / packed.pitch.max(1),
-            packed.pitch,
-        );
-        let epilogue = self.epilogue(node, &x, &packed.sums, n, bias)?;
+        let pack = || Ok(packed(d.pack(&weights)?, n));
+        let forms = self.form(self.input(node, 1)?, "conv", groups, pack)?;
+        let w = forms[0];
+        let epilogue = self.epilogue(node, &x, forms.get(1).copied(), n, bias)?;
         d.b_zero_point = epilogue.as_ref().is_some_and(|e| e.b_zero_point);
         let out = self.result(y, Order::ChannelsLast, batch * out_height * out_width, n);
         let shapes = format!(
@@ -193,15 +198,15 @@ impl<'m> Lowering<'m> {
             Some(Quant::Static { params, .. }) => params.iter().all(|p| p.zero_point == 0),
             _ => true,
         };
-        let (x, weights) = match made.order {
+        let (x, weights, pixels) = match made.order {
             Order::Flat { channels, pixels }
                 if channels * pixels == k && (symmetric || made.matrix.columns == k) =>
             {
                 // [n, channels * pixels] -> [n, pixels, channels], whose rows are padded as x's pixels are.
                 let turned = weights.clone().reshape([n, channels, pixels])?.permuted(&[0, 2, 1])?;
-                (made, turned)
+                (made, turned, pixels)
             }
-            _ => (self.get(x_id, Order::Natural, &node.name)?, weights.clone()),
+            _ => (self.get(x_id, Order::Natural, &node.name)?, weights.clone(), 0),
         };
         let element = x.matrix.element;
         if weights.element() != element {
@@ -211,9 +216,10 @@ impl<'m> Lowering<'m> {
             ));
         }
         let bias = self.bias(node, n)?;
-        let packed = Packed::new(&weights, 1)?;
-        let w = self.constant(&packed.words, Element::I32, packed.rows, packed.pitch);
-        let epilogue = self.epilogue(node, &x, &packed.sums, n, bias)?;
+        let pack = || Ok(packed(Packed::new(&weights, 1)?, n));
+        let forms = self.form(self.input(node, 1)?, "linear", pixels, pack)?;
+        let w = forms[0];
+        let epilogue = self.epilogue(node, &x, forms.get(1).copied(), n, bias)?;
         let out = self.result(y, Order::Natural, x.matrix.rows, n);
         let out_element = out.element;
         let shapes = format!("[{}, {k}] * [{n}, {k}] -> [{}, {n}]", x.matrix.rows, x.matrix.rows);
