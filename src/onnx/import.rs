@@ -119,16 +119,20 @@ pub(super) fn import(bytes: &[u8], directory: Option<&Path>) -> Result<Model> {
     for output in &graph.output {
         let found = importer.found.get(&output.name).cloned();
         let missing = || Error::Model(format!("output `{}` is made by no node", output.name));
+        let maker = graph.node.iter().find(|n| n.output.contains(&output.name));
+        let fail = |detail: &str| match maker {
+            Some(node) => At { node, opset }.fail(format!("output `{}` {detail}", output.name)),
+            None => Error::Model(format!("output `{}` {detail}", output.name)),
+        };
         outputs.push(match found.ok_or_else(missing)? {
             // In memory it is shifted by 128, and nothing says so.
             Found::Value(id) if importer.unsigned.contains(&id) => {
-                integer::unsigned_output(&mut importer, &output.name, id)?
+                let made = integer::unsigned_output(&mut importer, &output.name, id)?;
+                made.ok_or_else(|| fail("is the uint8 of a value whose range is measured"))?
             }
             Found::Value(id) => id,
             Found::Dequantized(id) => importer.dequantize(&output.name, id)?,
-            _ => {
-                return Err(Error::Model(format!("output `{}` is part of a quantized product", output.name)));
-            }
+            _ => return Err(fail("is part of a quantized product")),
         });
     }
     importer.model.set_outputs(&outputs)?;

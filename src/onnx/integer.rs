@@ -166,13 +166,14 @@ fn plain_dequantize(im: &mut Importer, at: &At, x: ValueId, quant: &Quant) -> Re
     Ok(Found::Value(im.emit(at, Op::Binary(BinaryOp::Mul), &[off, scale], output)?))
 }
 
-/// The uint8 of a quantized value as the caller's: from its reals back to the integers, without a further rounding.
-pub(super) fn unsigned_output(im: &mut Importer, name: &str, id: ValueId) -> Result<ValueId> {
-    let fail = |detail: &str| Error::Model(format!("output `{name}` is the uint8 of {detail}"));
-    let Some(Quant::Static { axis: None, params }) = im.model.value(id).quant.clone() else {
-        return Err(fail("a quantized value whose parameters are not one constant pair"));
+/// The uint8 of a quantized value as the caller's: from its reals back to the integers, without a further rounding. `None`
+/// where its parameters are not one pair that is known.
+pub(super) fn unsigned_output(im: &mut Importer, name: &str, id: ValueId) -> Result<Option<ValueId>> {
+    let params = match &im.model.value(id).quant {
+        Some(Quant::Static { axis: None, params }) => params.first().copied(),
+        _ => None,
     };
-    let [params] = params.as_slice() else { return Err(fail("a value without parameters")) };
+    let Some(params) = params else { return Ok(None) };
     let inner = im.reserve_name(&format!("{name}.shifted"));
     im.rename(id, inner.clone());
     let mut constant = |part: &str, x: f32| {
@@ -194,7 +195,7 @@ pub(super) fn unsigned_output(im: &mut Importer, name: &str, id: ValueId) -> Res
         let inputs: Vec<ValueId> = [Some(x), other].into_iter().flatten().collect();
         x = im.model.add_node_as(made.clone(), op, &inputs, Output { name: made, element, quant: None })?;
     }
-    Ok(x)
+    Ok(Some(x))
 }
 
 fn dynamic_quantize(im: &mut Importer, at: &At) -> Result<()> {
@@ -206,6 +207,7 @@ fn dynamic_quantize(im: &mut Importer, at: &At) -> Result<()> {
     let quant = Quant::Dynamic { scheme: Scheme::onnx_dynamic(), per_row: false };
     let output = Output { name: y.clone(), element: Element::I8, quant: Some(quant) };
     let id = im.emit_as(at, Op::Quantize, &[x], output)?;
+    im.unsigned.insert(id);
     im.define_as(at, y, Found::Value(id))?;
     im.define_as(at, scale, Found::Scale(id))?;
     im.define_as(at, zero_point, Found::ZeroPoint(id))
