@@ -1,14 +1,18 @@
 //! From an ONNX file to a [`Model`], node for node.
 
-use super::proto::{Attribute, DimensionValue, ModelProto, NodeProto, TensorType, ValueInfo};
-use super::{nodes, tensor};
+use super::proto::{Attribute, DimensionValue, ModelProto, NodeProto, TensorProto, TensorType, ValueInfo};
+use super::{external, integer, nodes, tensor};
 use crate::error::{Error, Result};
-use crate::graph::{Dim, Known, Model, Op, Output, Quant, Value, ValueId};
+use crate::graph::{Deferred, Dim, Known, Model, Op, Output, Quant, Value, ValueId};
 use crate::quant::QuantParams;
 use crate::tensor::{Element, Tensor};
 use prost::Message;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
+
+/// Elements that a file may make of a few numbers, all in all: more would be a way to fill memory.
+const MOST_MADE: usize = 1 << 28;
 
 /// What a name of the file stands for.
 #[derive(Clone)]
@@ -39,7 +43,7 @@ pub(super) struct Sum {
     pub zero_point: i32,
 }
 
-pub(super) struct Importer {
+pub(super) struct Importer<'a> {
     pub model: Model,
     pub found: HashMap<String, Found>,
     /// Names that the file uses anywhere: names made up here must be others.
@@ -50,8 +54,12 @@ pub(super) struct Importer {
     derived: HashMap<(ValueId, &'static str), ValueId>,
     /// Quantized values that are unsigned in the file: a zero point left out is 0 there, -128 here.
     pub unsigned: HashSet<ValueId>,
+    /// Where tensors' data may be that is not in the file.
+    directory: Option<&'a Path>,
     /// What is known of shapes that the graph computes.
     known: Known,
+    /// Elements of constants that the graph computes, beyond those that it computes them of.
+    made: usize,
 }
 
 /// A node being translated, with its attributes by name.
@@ -60,7 +68,7 @@ pub(super) struct At<'a> {
     pub opset: i64,
 }
 
-pub(super) fn import(bytes: &[u8]) -> Result<Model> {
+pub(super) fn import(bytes: &[u8], directory: Option<&Path>) -> Result<Model> {
     let format = |detail: String| Error::Format { what: "ONNX model".into(), detail };
     let proto = ModelProto::decode(bytes).map_err(|e| format(e.to_string()))?;
     let graph = proto.graph.ok_or_else(|| format("it has no graph".into()))?;
@@ -72,19 +80,21 @@ pub(super) fn import(bytes: &[u8]) -> Result<Model> {
     }
     // An element type that is not known is the problem of the node that reads it.
     let known = |name: &str, data_type: i32| {
-        let reader = graph.node.iter().find(|n| n.input.iter().any(|i| i == name));
-        match (tensor::element(data_type), reader) {
-            (None, Some(node)) => Err(At { node, opset }
+        if tensor::element(data_type).is_some() {
+            return Ok(());
+        }
+        match graph.node.iter().find(|n| n.input.iter().any(|i| i == name)) {
+            Some(node) => Err(At { node, opset }
                 .fail(format!("reads `{name}`, whose data type {data_type} is not supported"))),
-            _ => Ok(()),
+            None => Ok(()),
         }
     };
     let mut model = Model::new(graph.name);
     model.opset = opset;
-    let mut importer = Importer::new(model, &graph.node, &graph.output);
+    let mut importer = Importer::new(model, &graph.node, &graph.output, directory);
     for initializer in &graph.initializer {
         known(&initializer.name, initializer.data_type)?;
-        let tensor = tensor::read(initializer, &initializer.name)?;
+        let tensor = importer.read_tensor(initializer, &initializer.name)?;
         let id = importer.model.add_constant(&initializer.name, tensor)?;
         importer.found.insert(initializer.name.clone(), Found::Value(id));
     }
@@ -109,17 +119,20 @@ pub(super) fn import(bytes: &[u8]) -> Result<Model> {
     for output in &graph.output {
         let found = importer.found.get(&output.name).cloned();
         let missing = || Error::Model(format!("output `{}` is made by no node", output.name));
+        let maker = graph.node.iter().find(|n| n.output.contains(&output.name));
+        let fail = |detail: &str| match maker {
+            Some(node) => At { node, opset }.fail(format!("output `{}` {detail}", output.name)),
+            None => Error::Model(format!("output `{}` {detail}", output.name)),
+        };
         outputs.push(match found.ok_or_else(missing)? {
             // In memory it is shifted by 128, and nothing says so.
             Found::Value(id) if importer.unsigned.contains(&id) => {
-                let detail = "is the uint8 of a quantized value, which can only be read by the graph itself";
-                return Err(Error::Model(format!("output `{}` {detail}", output.name)));
+                let made = integer::unsigned_output(&mut importer, &output.name, id)?;
+                made.ok_or_else(|| fail("is the uint8 of a value whose range is measured"))?
             }
             Found::Value(id) => id,
             Found::Dequantized(id) => importer.dequantize(&output.name, id)?,
-            _ => {
-                return Err(Error::Model(format!("output `{}` is part of a quantized product", output.name)));
-            }
+            _ => return Err(fail("is part of a quantized product")),
         });
     }
     importer.model.set_outputs(&outputs)?;
@@ -204,8 +217,8 @@ impl At<'_> {
     }
 }
 
-impl Importer {
-    fn new(model: Model, nodes: &[NodeProto], outputs: &[ValueInfo]) -> Self {
+impl<'a> Importer<'a> {
+    fn new(model: Model, nodes: &[NodeProto], outputs: &[ValueInfo], directory: Option<&'a Path>) -> Self {
         let mut uses = HashMap::new();
         let read = nodes.iter().flat_map(|n| &n.input).chain(outputs.iter().map(|o| &o.name));
         read.for_each(|name| *uses.entry(name.clone()).or_default() += 1);
@@ -218,8 +231,21 @@ impl Importer {
             uses,
             derived: HashMap::new(),
             unsigned: HashSet::new(),
+            directory,
             known: Known::default(),
+            made: 0,
         }
+    }
+
+    /// Reads a tensor of the file.
+    pub fn read_tensor(&self, proto: &TensorProto, name: &str) -> Result<Tensor> {
+        external::read(proto, name, self.directory)
+    }
+
+    /// The name of output `i`, where something reads it.
+    pub fn wanted<'n>(&self, at: &At<'n>, i: usize) -> Option<&'n str> {
+        let name = at.node.output.get(i).map(String::as_str).filter(|n| !n.is_empty());
+        name.filter(|n| self.uses.contains_key(*n))
     }
 
     /// What input `i` stands for, `None` where it is left out.
@@ -277,15 +303,66 @@ impl Importer {
         names.find(|name| !taken(name)).unwrap_or_default()
     }
 
+    /// [`Importer::free_name`] that no other will be.
+    pub fn reserve_name(&mut self, base: &str) -> String {
+        let name = self.free_name(base);
+        self.taken.insert(name.clone());
+        name
+    }
+
+    /// Gives a value another name, so that a new one can have its.
+    pub fn rename(&mut self, id: ValueId, name: String) {
+        let old = std::mem::replace(&mut self.model.values[id.0].name, name.clone());
+        self.model.names.remove(&old);
+        self.model.names.insert(name, id);
+    }
+
     /// Adds a node that makes the value `name`, a constant where it can be.
     pub fn emit(&mut self, at: &At, op: Op, inputs: &[ValueId], name: &str) -> Result<ValueId> {
-        let (element, quant) = self.model.usual_output(&op, inputs);
-        self.emit_as(at, op, inputs, Output { name: name.into(), element, quant })
+        let of = |i: usize| inputs.get(i).map(|&id| self.model.value(id).element).unwrap_or_default();
+        let (element, quant) = match &op {
+            Op::Unary(f) if f.is_predicate() => (Element::Bool, None),
+            Op::Binary(f) if f.is_predicate() => (Element::Bool, None),
+            Op::Where => (of(1), None),
+            Op::ArgReduce { .. } | Op::Deferred(Deferred::Shape { .. } | Deferred::Size) => {
+                (Element::I64, None)
+            }
+            Op::Deferred(Deferred::ConstantOfShape { value }) => (value.element(), None),
+            _ => self.model.usual_output(&op, inputs),
+        };
+        let id = self.emit_as(at, op, inputs, Output { name: name.into(), element, quant })?;
+        if self.model.value(id).quant.is_some() && inputs.iter().any(|x| self.unsigned.contains(x)) {
+            self.unsigned.insert(id);
+        }
+        Ok(id)
+    }
+
+    /// [`Importer::emit`] of what is not quantized, whatever the inputs are.
+    pub fn emit_plain(
+        &mut self,
+        at: &At,
+        op: Op,
+        inputs: &[ValueId],
+        element: Element,
+        name: &str,
+    ) -> Result<ValueId> {
+        self.emit_as(at, op, inputs, Output { name: name.into(), element, quant: None })
     }
 
     /// [`Importer::emit`] with a described output.
     pub fn emit_as(&mut self, at: &At, op: Op, inputs: &[ValueId], output: Output) -> Result<ValueId> {
-        self.emit_node(at.name(), op, inputs, output)
+        let id = self.emit_node(at.name(), op, inputs, output)?;
+        if let Some(made) = self.model.constant(id) {
+            let read = inputs.iter().filter_map(|&x| self.model.constant(x)).map(Tensor::len).sum();
+            self.made = self.made.saturating_add(made.len().saturating_sub(read));
+            if self.made > MOST_MADE {
+                let shape = made.shape();
+                return Err(at.fail(format!(
+                    "makes {shape:?} of a few numbers: a file may make {MOST_MADE} elements so"
+                )));
+            }
+        }
+        Ok(id)
     }
 
     /// A reshape that the file does not have, as the value `name`.
@@ -313,6 +390,11 @@ impl Importer {
     /// Says what the first output's name stands for.
     pub fn define(&mut self, at: &At, found: Found) -> Result<()> {
         self.define_as(at, at.output()?, found)
+    }
+
+    /// Says that an output's name, not the first's, stands for a value.
+    pub fn define_value(&mut self, at: &At, name: &str, id: ValueId) -> Result<()> {
+        self.define_as(at, name, Found::Value(id))
     }
 
     pub fn define_as(&mut self, at: &At, name: &str, found: Found) -> Result<()> {

@@ -2,8 +2,9 @@
 
 use super::import::{At, Found, Importer, Sum, params};
 use super::nodes;
-use crate::error::Result;
-use crate::graph::{Activation, Op, Output, Quant, ValueId};
+use super::proto::{Attribute, NodeProto};
+use crate::error::{Error, Result};
+use crate::graph::{Activation, BinaryOp, Op, Output, Quant, UnaryOp, ValueId};
 use crate::quant::{QuantParams, Scheme};
 use crate::tensor::{Data, Element, Tensor};
 use std::sync::Arc;
@@ -27,13 +28,7 @@ fn cast(im: &mut Importer, at: &At) -> Result<Found> {
         return Ok(sum);
     }
     let x = im.value(at, 0)?;
-    let from = im.model.value(x).element;
-    let op = match (from, to) {
-        (Element::F32, Element::F16) | (Element::F16, Element::F32) => Op::Cast,
-        _ if from == to => Op::Activation(Activation::Identity),
-        _ => return Err(at.fail(format!("from {from:?} to {to:?} is not supported"))),
-    };
-    Ok(Found::Value(im.emit(at, op, &[x], at.output()?)?))
+    Ok(Found::Value(nodes::cast(im, at, x, to)?))
 }
 
 /// The parameters in inputs 1 and 2 of a QuantizeLinear or DequantizeLinear, in the signed domain.
@@ -98,6 +93,9 @@ fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
         (n, _) => return Err(at.fail(format!("{n} scales along axis {axis:?} of shape {:?}", value.shape))),
     };
     let signed = match value.constant.as_deref().map(|t| (t.shape(), t.data())) {
+        None if value.quant.is_none() && value.element != Element::I8 => {
+            return plain_dequantize(im, at, x, &quant);
+        }
         None => {
             match &value.quant {
                 Some(known) if *known == quant => {}
@@ -142,6 +140,64 @@ fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
     Ok(Found::Dequantized(x))
 }
 
+/// Of integers that the caller gives or a node makes: `(x - zero point) * scale`, in f32.
+fn plain_dequantize(im: &mut Importer, at: &At, x: ValueId, quant: &Quant) -> Result<Found> {
+    let value = im.model.value(x);
+    let (element, rank) = (value.element, value.shape.len());
+    // Zero points of unsigned bytes were shifted, as the bytes of a quantized value are.
+    let shift = match element {
+        Element::U8 => 128,
+        Element::I32 => 0,
+        other => return Err(at.fail(format!("of {other:?} is not supported"))),
+    };
+    let Quant::Static { axis, params } = quant else { return Err(at.fail("no parameters")) };
+    let mut shape = vec![1; axis.map_or(0, |a| rank - a)];
+    shape.iter_mut().take(1).for_each(|n| *n = params.len());
+    let mut operand = |part: &str, f: &dyn Fn(&QuantParams) -> f32| {
+        let name = im.free_name(&format!("{}.{part}", at.output()?));
+        im.model.add_constant(name, Tensor::f32(shape.clone(), params.iter().map(f).collect::<Vec<f32>>())?)
+    };
+    let zero_point = operand("zero_point", &|p| (p.zero_point + shift) as f32)?;
+    let scale = operand("scale", &|p| p.scale)?;
+    let output = at.output()?;
+    let (cast, off) = (im.free_name(&format!("{output}.f32")), im.free_name(&format!("{output}.off")));
+    let reals = im.emit_plain(at, Op::Cast, &[x], Element::F32, &cast)?;
+    let off = im.emit(at, Op::Binary(BinaryOp::Sub), &[reals, zero_point], &off)?;
+    Ok(Found::Value(im.emit(at, Op::Binary(BinaryOp::Mul), &[off, scale], output)?))
+}
+
+/// The uint8 of a quantized value as the caller's: from its reals back to the integers, without a further rounding. `None`
+/// where its parameters are not one pair that is known.
+pub(super) fn unsigned_output(im: &mut Importer, name: &str, id: ValueId) -> Result<Option<ValueId>> {
+    let params = match &im.model.value(id).quant {
+        Some(Quant::Static { axis: None, params }) => params.first().copied(),
+        _ => None,
+    };
+    let Some(params) = params else { return Ok(None) };
+    let inner = im.reserve_name(&format!("{name}.shifted"));
+    im.rename(id, inner.clone());
+    let mut constant = |part: &str, x: f32| {
+        let name = im.free_name(&format!("{name}.{part}"));
+        im.model.add_constant(name, Tensor::f32([], [x])?)
+    };
+    let scale = constant("scale", params.scale)?;
+    let zero_point = constant("zero_point", (params.zero_point + 128) as f32)?;
+    let add = Op::Add { activation: Activation::Identity };
+    let mut x = id;
+    for (part, op, other, element) in [
+        ("real", Op::Dequantize, None, Element::F32),
+        ("steps", Op::Binary(BinaryOp::Div), Some(scale), Element::F32),
+        ("whole", Op::Unary(UnaryOp::Round), None, Element::F32),
+        ("place", add, Some(zero_point), Element::F32),
+        ("", Op::Cast, None, Element::U8),
+    ] {
+        let made = if part.is_empty() { name.to_owned() } else { im.free_name(&format!("{name}.{part}")) };
+        let inputs: Vec<ValueId> = [Some(x), other].into_iter().flatten().collect();
+        x = im.model.add_node_as(made.clone(), op, &inputs, Output { name: made, element, quant: None })?;
+    }
+    Ok(Some(x))
+}
+
 fn dynamic_quantize(im: &mut Importer, at: &At) -> Result<()> {
     at.only(&[])?;
     let [y, scale, zero_point] = at.node.output.as_slice() else {
@@ -151,6 +207,7 @@ fn dynamic_quantize(im: &mut Importer, at: &At) -> Result<()> {
     let quant = Quant::Dynamic { scheme: Scheme::onnx_dynamic(), per_row: false };
     let output = Output { name: y.clone(), element: Element::I8, quant: Some(quant) };
     let id = im.emit_as(at, Op::Quantize, &[x], output)?;
+    im.unsigned.insert(id);
     im.define_as(at, y, Found::Value(id))?;
     im.define_as(at, scale, Found::Scale(id))?;
     im.define_as(at, zero_point, Found::ZeroPoint(id))
@@ -192,8 +249,13 @@ fn integer_product(im: &mut Importer, at: &At) -> Result<Found> {
     Ok(Found::Sum(Box::new(Sum { name: at.name().into(), op, x, weight, weight_name, zero_point })))
 }
 
+/// The scaling of an integer product, or a product of plain values.
 fn multiply(im: &mut Importer, at: &At) -> Result<Found> {
     at.only(&[])?;
+    let plain = |found: &Option<Found>| matches!(found, None | Some(Found::Value(_) | Found::Dequantized(_)));
+    if plain(&im.find(at, 0)?) && plain(&im.find(at, 1)?) {
+        return Ok(Found::Value(nodes::multiply(im, at)?));
+    }
     let unsupported = || at.fail("only the scaling of integer products is supported");
     let (a, b) = match (im.find(at, 0)?, im.find(at, 1)?) {
         // The constant, or the scale, comes second.
@@ -242,4 +304,72 @@ fn scaled_product(im: &mut Importer, at: &At, sum: Sum, scale: &Tensor) -> Resul
     };
     let output = Output { name: at.output()?.into(), ..Output::default() };
     im.model.add_node_as(sum.name, sum.op, &[sum.x, weight], output)
+}
+
+/// QLinearMatMul and QLinearConv: DequantizeLinear of both operands, the product, and QuantizeLinear, of which
+/// [`crate::graph::Model::simplify`] makes an op of int8.
+pub(super) fn quantized_product(im: &mut Importer, at: &At) -> Result<()> {
+    let node = at.node;
+    let conv = node.op_type == "QLinearConv";
+    let needed = 8;
+    if !(needed..=needed + usize::from(conv)).contains(&node.input.len()) {
+        return Err(at.fail(format!("it has {} inputs", node.input.len())));
+    }
+    let output = at.output()?;
+    let names = ["a", "b", "bias", "product"].map(|part| im.reserve_name(&format!("{output}.{part}")));
+    let [a, b, bias, product] = &names;
+    let inner = |op_type: &str, input: &[&str], output: &str, attribute: &[Attribute]| NodeProto {
+        input: input.iter().map(|&i| i.to_owned()).collect(),
+        output: vec![output.to_owned()],
+        name: at.name().to_owned(),
+        op_type: op_type.to_owned(),
+        attribute: attribute.to_vec(),
+        domain: String::new(),
+    };
+    let input = |i: usize| node.input.get(i).map_or("", String::as_str);
+    let axis = |i: i64| Attribute { name: "axis".into(), i: Some(i), ..Attribute::default() };
+    let weight_rank = match im.find(at, 3)? {
+        Some(Found::Value(id)) => im.model.value(id).shape.len(),
+        _ => 0,
+    };
+    // A scale for each output: a Conv's are its weight's first axis, a matrix's its columns.
+    let outputs = if conv { 0 } else { i64::try_from(weight_rank).unwrap_or(1) - 1 };
+    let mut nodes = vec![
+        inner("DequantizeLinear", &[input(0), input(1), input(2)], a, &[]),
+        inner("DequantizeLinear", &[input(3), input(4), input(5)], b, &[axis(outputs)]),
+    ];
+    let mut operands = vec![a.as_str(), b.as_str()];
+    if conv && !input(8).is_empty() {
+        let tensor = quantized_bias(im, at)?;
+        let id = im.model.add_constant(bias.clone(), tensor)?;
+        im.define_as(at, bias, Found::Value(id))?;
+        operands.push(bias);
+    }
+    let op = if conv { "Conv" } else { "MatMul" };
+    nodes.push(inner(op, &operands, product, &node.attribute));
+    nodes.push(inner("QuantizeLinear", &[product, input(6), input(7)], output, &[]));
+    for node in &nodes {
+        let inner = At { node, opset: at.opset };
+        let named = |e: Error| match e {
+            Error::Node { detail, .. } => at.fail(detail),
+            other => other,
+        };
+        nodes::translate(im, &inner).map_err(named)?;
+    }
+    Ok(())
+}
+
+/// A bias in int32, of the scale that both operands have together.
+fn quantized_bias(im: &Importer, at: &At) -> Result<Tensor> {
+    let numbers = |i: usize| im.constant(at, i)?.ok_or_else(|| at.fail(format!("input {i} is missing")));
+    let (bias, a, b) = (numbers(8)?, numbers(1)?, numbers(4)?);
+    let Data::I32(values) = bias.data() else {
+        return Err(at.fail(format!("its bias is of {:?}, not of int32", bias.element())));
+    };
+    let (a, b) = (a.to_f32(), b.to_f32());
+    if a.len() != 1 || (b.len() != 1 && b.len() != values.len()) {
+        return Err(at.fail(format!("{} and {} scales for {} outputs", a.len(), b.len(), values.len())));
+    }
+    let real = |(&q, b): (&i32, &f32)| (f64::from(q) * f64::from(a[0]) * f64::from(*b)) as f32;
+    Tensor::f32(bias.shape(), values.iter().zip(b.iter().cycle()).map(real).collect::<Vec<f32>>())
 }

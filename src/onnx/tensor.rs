@@ -45,7 +45,7 @@ fn split<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Option<Ve
 pub(super) fn read(proto: &TensorProto, name: &str) -> Result<Tensor> {
     let fail = |detail: String| Error::Format { what: format!("tensor `{name}`"), detail };
     if proto.data_location != 0 {
-        return Err(fail("its data is in another file, which is not supported".into()));
+        return Err(fail("its data is in another file".into()));
     }
     let dims: Option<Vec<usize>> = proto.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
     let dims = dims.ok_or_else(|| fail(format!("negative dimensions {:?}", proto.dims)))?;
@@ -93,9 +93,9 @@ fn read_typed(proto: &TensorProto) -> Option<Data> {
     })
 }
 
-/// Writes a tensor.
-pub(super) fn write(name: &str, tensor: &Tensor) -> TensorProto {
-    let raw: Vec<u8> = match tensor.data() {
+/// The elements, little-endian.
+pub(super) fn bytes(tensor: &Tensor) -> Vec<u8> {
+    match tensor.data() {
         Data::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::F16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::I8(v) => v.iter().map(|&x| x as u8).collect(),
@@ -103,12 +103,21 @@ pub(super) fn write(name: &str, tensor: &Tensor) -> TensorProto {
         Data::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::Bool(v) => v.iter().map(|&x| u8::from(x)).collect(),
-    };
+    }
+}
+
+/// The inverse of [`bytes`]; `None` where they are no whole number of elements.
+pub(super) fn from_bytes(element: Element, bytes: &[u8]) -> Option<Data> {
+    read_raw(data_type_of(element), bytes)
+}
+
+/// Writes a tensor.
+pub(super) fn write(name: &str, tensor: &Tensor) -> TensorProto {
     TensorProto {
         dims: tensor.shape().iter().map(|&d| d as i64).collect(),
         data_type: data_type_of(tensor.element()),
         name: name.into(),
-        raw_data: Some(raw),
+        raw_data: Some(bytes(tensor)),
         ..TensorProto::default()
     }
 }

@@ -8,15 +8,21 @@ use weighbridge::graph::Model;
 use weighbridge::tensor::{Element, Tensor};
 use weighbridge::{Error, Session};
 
-/// How many of an operator's inputs a caller gives, the others being constants of the file. Empty for an operator that
-/// is not one of a network's; two numbers where it can be both ways.
+/// How many of an operator's inputs a caller gives, the others being constants of the file: tensors are given, and what says
+/// how they are shaped or quantized is in the file. Two numbers where it can be both ways; more than there are means all.
 pub fn given(op: &str) -> &'static [usize] {
     match op {
-        "Conv" | "Relu" | "MaxPool" | "AveragePool" | "GlobalAveragePool" | "Flatten" | "Reshape"
-        | "Transpose" | "Gemm" | "Clip" | "BatchNormalization" => &[1],
-        "MatMul" => &[2, 1],
-        "Add" => &[2],
-        _ => &[],
+        "Cast" | "Conv" | "ConvInteger" | "ConvTranspose" | "DequantizeLinear" | "Expand" | "Gemm"
+        | "MatMulInteger" | "BatchNormalization" | "Pad" | "QLinearConv" | "QLinearMatMul"
+        | "QuantizeLinear" | "Reshape" | "Slice" | "Split" | "Squeeze" | "Unsqueeze" => &[1],
+        "Clip"
+        | "GroupNormalization"
+        | "InstanceNormalization"
+        | "LayerNormalization"
+        | "RMSNormalization" => &[1, usize::MAX],
+        "Gather" | "MatMul" => &[2, 1],
+        _ if op.starts_with("Reduce") => &[1],
+        _ => &[usize::MAX],
     }
 }
 
@@ -26,6 +32,8 @@ pub fn refusal(case: &NodeCase, error: Error) -> Stop {
         Error::Node { node, opset, .. } if !node.is_empty() && *opset == case.opset => {
             Stop::LeftOut(error.to_string())
         }
+        // Files of sets before the first that is read.
+        Error::Format { .. } if case.opset < 11 => Stop::LeftOut(error.to_string()),
         // The device's fault, not the model's.
         Error::Feature { .. } | Error::Limit { .. } => Stop::LeftOut(error.to_string()),
         _ => Stop::Failed(format!("an error that does not name the node: {error}")),

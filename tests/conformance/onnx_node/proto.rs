@@ -83,7 +83,7 @@ fn attribute(name: &str, value: &Value) -> Message {
     let m = Message::default().bytes(1, name.as_bytes());
     let float = |v: &Value| v.as_f64().unwrap_or_default() as f32;
     let int = |v: &Value| v.as_i64().unwrap_or_default();
-    let always_float = matches!(name, "alpha" | "beta" | "epsilon" | "momentum");
+    let always_float = matches!(name, "alpha" | "beta" | "epsilon" | "gamma" | "momentum");
     match value {
         Value::String(s) => m.bytes(4, s.as_bytes()).int(20, 3),
         Value::Array(list) if list.iter().all(Value::is_i64) => {
