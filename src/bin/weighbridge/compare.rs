@@ -93,9 +93,7 @@ pub async fn run(args: &Args) -> Result<()> {
     }
     let (calibration, said) = if args.calibration.is_empty() {
         let unit = rows.batch(None, CALIBRATION_BATCH)?;
-        // A model that takes one batch only gets whole ones.
-        let count = (rows.len() / 10).clamp(8, 512).div_ceil(unit.min(8)) * unit.min(8);
-        let count = count.min(rows.len());
+        let count = rows.whole((rows.len() / 10).clamp(8, 512));
         (rows.batches(count, unit)?, format!("on the first {count} of the same rows"))
     } else {
         let rows = Rows::load("--calibration", &args.calibration, &model)?;

@@ -154,6 +154,12 @@ impl Rows {
         }
     }
 
+    /// At least so many rows in batches that the model takes, or all there are.
+    pub fn whole(&self, count: usize) -> usize {
+        let unit = self.fixed.unwrap_or(1);
+        (count.div_ceil(unit) * unit).min(self.rows)
+    }
+
     /// Some of the rows.
     pub fn slice(&self, from: usize, to: usize) -> Result<Batch> {
         self.inputs.iter().map(|(name, tensor)| Ok((name.clone(), sliced(tensor, from, to)?))).collect()
