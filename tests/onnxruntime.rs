@@ -20,6 +20,9 @@
 //! measured as the distance from f32. p is FLIPPED. A single output may gather several of them: STEPS of 1/255 of the
 //! outputs' range.
 //!
+//! On x86 without VNNI, ONNX Runtime's fused integer kernels add pairs of products in 16 bits and saturate (the cnn loses
+//! 2 % of its answers by that): there it runs with slower ones that do not, or with none (`run.py`).
+//!
 //! Dynamic int8 is exported with ONNX's one rule, u8 and a range for each tensor: the numbers to compare are those of
 //! our own run of the exported file.
 #![cfg(all(feature = "onnx", feature = "cli"))]
@@ -38,9 +41,9 @@ use weighbridge::tensor::{Data, Tensor};
 use weighbridge::{Gpu, Session, optimize};
 
 /// The share of elements that may be one step off.
-const FLIPPED: f64 = 0.01;
+const FLIPPED: f64 = 0.001;
 /// How many steps of 1/255 of its range an output may be off.
-const STEPS: f64 = 3.0;
+const STEPS: f64 = 2.0;
 /// The share of rows that must have the same largest output.
 const AGREE: f64 = 0.99;
 
@@ -314,6 +317,7 @@ fn onnx_runtime_computes_the_same() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnxruntime/run.py");
     let output = Command::new(python).arg(script).arg(list).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    print!("{}", String::from_utf8_lossy(&output.stdout));
     for form in &forms {
         for (files, by) in form.files.iter().zip(["ONNX Runtime", "ONNX Runtime, optimized"]) {
             let outputs: Vec<Tensor> = files.iter().map(|file| load(file)).collect();
