@@ -8,8 +8,8 @@ mod broadcast;
 mod cast;
 mod catalogue;
 mod conv;
-mod function;
 mod conv_transpose;
+mod function;
 mod gather;
 mod gemm;
 mod gemm_i8;
@@ -21,11 +21,10 @@ mod quant_params;
 mod quantize;
 mod quantize_rows;
 mod reduce;
+mod resize;
 mod rows;
 mod select;
 mod softmax;
-mod resize;
-mod rows;
 mod strided;
 mod tile;
 mod unary;
@@ -53,11 +52,10 @@ pub use quantize_rows::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescript
 pub use reduce::{
     Fold, Reduce, ReduceBindings, ReduceDescriptor, ReduceParams, Scan, ScanDescriptor, ScanParams,
 };
+pub use resize::{Resize, ResizeBindings, ResizeDescriptor, ResizeParams, ResizeTap};
 pub use rows::{ElementwiseParams, Team};
 pub use select::{Select, SelectBindings, SelectDescriptor};
 pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
-pub use resize::{Resize, ResizeBindings, ResizeDescriptor, ResizeParams, ResizeTap};
-pub use rows::{ElementwiseParams, Team};
 pub use strided::{Axis, Outside, Strided, StridedAxis, StridedBindings, StridedDescriptor, StridedParams};
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};

@@ -9,7 +9,7 @@ use comfy_table::{Table, presets};
 use std::path::PathBuf;
 use weighbridge::calibrate::{Calibrator, Ranges};
 use weighbridge::graph::{Model, Op};
-use weighbridge::optimize::{self, DynamicOptions, StaticOptions};
+use weighbridge::optimize::{self, DynamicOptions, Policy, StaticOptions, Which};
 use weighbridge::quant::Observer;
 use weighbridge::tensor::Element;
 
@@ -53,9 +53,13 @@ pub struct Args {
     /// Rows in a batch of the calibration (default: the model's, else 32)
     #[arg(long, value_name = "N", value_parser = batch, requires = "data")]
     batch: Option<usize>,
-    /// A node that stays float
+    /// A node, or `op:NAME` for all of an op, that stays float. May be repeated
     #[arg(long, value_name = "NODE")]
     skip: Vec<String>,
+
+    /// A node, or `op:NAME` for all of an op, that is quantized though by default it stays float. May be repeated
+    #[arg(long, value_name = "NODE")]
+    int8: Vec<String>,
     /// One scale for each weight, not one for each of its output channels
     #[arg(long)]
     per_tensor: bool,
@@ -80,7 +84,11 @@ impl Args {
         let given = |option, given: bool| given.then_some(option);
         let calibrates =
             [given("--data", !self.data.is_empty()), given("--load-ranges", self.load_ranges.is_some())];
-        let int8 = [given("--skip", !self.skip.is_empty()), given("--per-tensor", self.per_tensor)];
+        let int8 = [
+            given("--skip", !self.skip.is_empty()),
+            given("--int8", !self.int8.is_empty()),
+            given("--per-tensor", self.per_tensor),
+        ];
         let useless = match self.mode {
             Mode::Half => calibrates.iter().chain(&int8).flatten().next(),
             Mode::Dynamic | Mode::WeightOnly => calibrates.iter().flatten().next(),
@@ -95,6 +103,18 @@ impl Args {
             Some(option) => Err(format!("--mode {mode} has no use for {option}").into()),
             None => Ok(()),
         }
+    }
+}
+
+impl Args {
+    /// What `--skip` and `--int8` say.
+    fn policy(&self) -> Policy {
+        let which = |name: &String| match name.strip_prefix("op:") {
+            Some(op) => Which::Op(op.into()),
+            None => Which::Node(name.clone()),
+        };
+        let policy = self.skip.iter().fold(Policy::default(), |p, name| p.float(which(name)));
+        self.int8.iter().fold(policy, |p, name| p.int8(which(name)))
     }
 }
 
@@ -115,13 +135,13 @@ pub async fn run(args: &Args) -> Result<()> {
             half.model
         }
         Mode::Dynamic => {
-            let (skip, per_channel) = (args.skip.clone(), !args.per_tensor);
-            let options = DynamicOptions { skip, per_channel, ..Default::default() };
+            let (policy, per_channel) = (args.policy(), !args.per_tensor);
+            let options = DynamicOptions { policy, per_channel, ..Default::default() };
             optimize::dynamic_int8(&model, &options).map_err(fail)?
         }
         Mode::Static => {
-            let (skip, per_channel) = (args.skip.clone(), !args.per_tensor);
-            let options = StaticOptions { skip, per_channel, ..Default::default() };
+            let (policy, per_channel) = (args.policy(), !args.per_tensor);
+            let options = StaticOptions { policy, per_channel, ..Default::default() };
             let ranges = match &args.load_ranges {
                 Some(path) => Ranges::load(path).map_err(|e| match e {
                     e @ weighbridge::Error::Io { .. } => e.to_string(),
