@@ -115,10 +115,10 @@ fn functions() -> Vec<(UnaryOp, fn(f64) -> f64)> {
     fn exp(x: f64) -> f64 {
         (3.0 + 2.0 * x.abs()) * UNIT * x.exp()
     }
-    /// The error of e^-x counts by the square of the sigmoid.
+    /// The error of e^-x counts by the square of the sigmoid; x is kept above -87.
     fn sigmoid(x: f64) -> f64 {
         let y = 1.0 / (1.0 + (-x).exp());
-        y * y * exp(-x.min(87.0)) + 4.0 * UNIT * y
+        y * y * exp((-x).min(87.0)) + 4.0 * UNIT * y + (-87f64).exp()
     }
     vec![
         (UnaryOp::Abs, |_| 0.0),
