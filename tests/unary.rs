@@ -106,9 +106,12 @@ fn refuses_a_change_of_domain() {
     assert!(matches!(error, Err(Error::Argument { .. })));
 }
 
+/// The error that is allowed at a point.
+type Bound = fn(f64) -> f64;
+
 /// All that make a real of a real, and how far the kernel may be from it: WGSL promises of an exponential 3 + 2 |x|
 /// units, of a logarithm 2^-21 near 1 and 3 units elsewhere, of a quotient 2.5, of a root 5 (by way of its inverse).
-fn functions() -> Vec<(UnaryOp, fn(f64) -> f64)> {
+fn functions() -> Vec<(UnaryOp, Bound)> {
     const UNIT: f64 = f32::EPSILON as f64;
     /// Ten steps of two polynomials without cancellation, a quotient and the fit.
     const FITTED: f64 = 16.0 * UNIT;
