@@ -106,19 +106,22 @@ fn refuses_a_change_of_domain() {
     assert!(matches!(error, Err(Error::Argument { .. })));
 }
 
+/// The error that is allowed at a point.
+type Bound = fn(f64) -> f64;
+
 /// All that make a real of a real, and how far the kernel may be from it: WGSL promises of an exponential 3 + 2 |x|
 /// units, of a logarithm 2^-21 near 1 and 3 units elsewhere, of a quotient 2.5, of a root 5 (by way of its inverse).
-fn functions() -> Vec<(UnaryOp, fn(f64) -> f64)> {
+fn functions() -> Vec<(UnaryOp, Bound)> {
     const UNIT: f64 = f32::EPSILON as f64;
     /// Ten steps of two polynomials without cancellation, a quotient and the fit.
     const FITTED: f64 = 16.0 * UNIT;
     fn exp(x: f64) -> f64 {
         (3.0 + 2.0 * x.abs()) * UNIT * x.exp()
     }
-    /// The error of e^-x counts by the square of the sigmoid.
+    /// The error of e^-x counts by the square of the sigmoid; x is kept above -87.
     fn sigmoid(x: f64) -> f64 {
         let y = 1.0 / (1.0 + (-x).exp());
-        y * y * exp(-x.min(87.0)) + 4.0 * UNIT * y
+        y * y * exp((-x).min(87.0)) + 4.0 * UNIT * y + (-87f64).exp()
     }
     vec![
         (UnaryOp::Abs, |_| 0.0),

@@ -2,20 +2,23 @@
 
 use super::{Case, Group, Role, Work, buffer, plain, random, read};
 use weighbridge::Gpu;
-use weighbridge::graph::{PoolKind, Window};
+use weighbridge::graph::{BinaryOp, PoolKind, UnaryOp, Window};
 use weighbridge::ops::{
-    Call, Dequantize, MinMax, MinMaxBindings, MinMaxDescriptor, Pool, PoolBindings, PoolDescriptor, Quantize,
-    QuantizeBindings, QuantizeDescriptor, QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor,
+    Binary, BinaryBindings, BinaryDescriptor, Call, Dequantize, MinMax, MinMaxBindings, MinMaxDescriptor,
+    Pool, PoolBindings, PoolDescriptor, Quantize, QuantizeBindings, QuantizeDescriptor, QuantizeRows,
+    QuantizeRowsBindings, QuantizeRowsDescriptor, Unary, UnaryBindings, UnaryDescriptor,
 };
 use weighbridge::quant::QuantParams;
 use weighbridge::reference;
-use weighbridge::tensor::{Element, View};
+use weighbridge::tensor::{Element, Tensor, View};
 
 pub const MINMAX: &str = "minmax 16M";
 pub const QUANTIZE: &str = "quantize 16M";
 pub const DEQUANTIZE: &str = "dequantize 16M";
 pub const QUANTIZE_ROWS: &str = "quantize_rows 4096x1024";
 pub const POOL: &str = "max pool 3x3, 4x56x56x64";
+pub const GELU: &str = "gelu 4096x1024";
+pub const MUL: &str = "mul 4096x1024 by a row";
 const NAIVE: &str = include_str!("../../shaders/naive/elementwise.wgsl");
 /// 16 M elements.
 const LEN: usize = 1 << 24;
@@ -208,4 +211,71 @@ pub fn pool(gpu: &Gpu) -> Group {
     let second = ours(call.unwrap_or_else(|e| panic!("{e}")), check(out.clone()));
     let work = Work::Bytes(4 * (x.len() + results) as u64);
     Group { name: POOL.into(), work, cases: vec![first, second] }
+}
+
+/// The naive kernel and ours, both held to a number of units of f32 (of 1 where they are smaller).
+fn near(
+    gpu: &Gpu,
+    entry: &str,
+    [rows, columns]: [usize; 2],
+    from: &[&wgpu::Buffer],
+    (want, units): (Vec<f32>, f32),
+    bind: impl FnOnce(&wgpu::Buffer) -> weighbridge::Result<Call>,
+) -> Vec<Case> {
+    let want = std::rc::Rc::new(want);
+    let check = |out: wgpu::Buffer| -> Box<dyn Fn(&Gpu)> {
+        let want = want.clone();
+        Box::new(move |gpu| {
+            for (i, (&got, &want)) in read(gpu, &out, want.len()).iter().zip(want.iter()).enumerate() {
+                let got = f32::from_bits(got);
+                let most = units * f32::EPSILON * want.abs().max(1.0);
+                assert!((got - want).abs() <= most, "{got}, not {want}, at {i}");
+            }
+        })
+    };
+    let out = buffer(gpu, want.len());
+    let buffers: Vec<&wgpu::Buffer> = from.iter().copied().chain([&out]).collect();
+    let first = naive(gpu, entry, [rows, columns, 0], &buffers, want.len(), check(out.clone()));
+    let out = buffer(gpu, want.len());
+    let second = ours(bind(&out).unwrap_or_else(|e| panic!("{e}")), check(out.clone()));
+    vec![first, second]
+}
+
+/// A function that is dear: 4 M of GELU, by the error function.
+pub fn gelu(gpu: &Gpu) -> Group {
+    let [rows, columns] = [4096, 1024];
+    let x = random(12, rows * columns);
+    let from = upload(gpu, &x);
+    let function = UnaryOp::Gelu { tanh: false };
+    let x = Tensor::f32([rows, columns], x).expect("as many");
+    let want = reference::unary(function, &x).expect("reals").to_f32();
+    // The polynomial's 16 units by half of x, which is 1 at most.
+    let cases = near(gpu, "gelu", [rows, columns], &[&from], (want, 8.0), |out| {
+        let d = UnaryDescriptor { function: Some(function), ..Default::default() };
+        Unary::with_kernels(gpu.kernels(), &d)?.bind(&UnaryBindings {
+            x: View::new(&from, Element::F32, rows, columns),
+            params: None,
+            out: View::new(out, Element::F32, rows, columns),
+        })
+    });
+    Group { name: GELU.into(), work: Work::Bytes(8 * (rows * columns) as u64), cases }
+}
+
+/// Rows times one row, as a scale for each channel.
+pub fn mul(gpu: &Gpu) -> Group {
+    let [rows, columns] = [4096, 1024];
+    let (a, b) = (random(13, rows * columns), random(14, columns));
+    let (a_in, b_in) = (upload(gpu, &a), upload(gpu, &b));
+    let want = a.iter().enumerate().map(|(i, a)| a * b[i % columns]).collect();
+    let cases = near(gpu, "mul", [rows, columns], &[&a_in, &b_in], (want, 1.0), |out| {
+        let d = BinaryDescriptor { element: Element::F32, out: Element::F32, function: BinaryOp::Mul };
+        Binary::with_kernels(gpu.kernels(), &d)?.bind(&BinaryBindings {
+            a: View::new(&a_in, Element::F32, rows, columns),
+            a_shape: &[rows, columns],
+            b: View::new(&b_in, Element::F32, 1, columns),
+            b_shape: &[columns],
+            out: View::new(out, Element::F32, rows, columns),
+        })
+    });
+    Group { name: MUL.into(), work: Work::Bytes(8 * (rows * columns) as u64), cases }
 }

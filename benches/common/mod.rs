@@ -70,6 +70,8 @@ pub fn groups() -> Vec<Make> {
     add(elementwise::DEQUANTIZE, Box::new(elementwise::dequantize));
     add(elementwise::QUANTIZE_ROWS, Box::new(elementwise::quantize_rows));
     add(elementwise::POOL, Box::new(elementwise::pool));
+    add(elementwise::GELU, Box::new(elementwise::gelu));
+    add(elementwise::MUL, Box::new(elementwise::mul));
     add(small::ADD, Box::new(small::add));
     add(small::UNARY, Box::new(small::unary));
     add(small::PERMUTE, Box::new(small::permute));

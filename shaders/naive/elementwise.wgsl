@@ -96,6 +96,27 @@ fn unary(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) 
     activated[i] = max(x[i], 0.0);
 }
 
+// Abramowitz and Stegun's 7.1.26, good to 1.5e-7.
+fn erf(x: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.3275911 * abs(x));
+    let sum = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+    return sign(x) * (1.0 - sum * exp(-x * x));
+}
+@compute @workgroup_size(64, 1, 1)
+fn gelu(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * 64u;
+    if i >= p.x * p.y { return; }
+    activated[i] = 0.5 * x[i] * (1.0 + erf(x[i] * 0.70710678));
+}
+
+// Rows times one row.
+@compute @workgroup_size(64, 1, 1)
+fn mul(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * 64u;
+    if i >= p.x * p.y { return; }
+    reals[i] = x[i] * other[i % p.y];
+}
+
 // A batch of matrices transposed: [z, x, y] -> [z, y, x].
 @compute @workgroup_size(64, 1, 1)
 fn permute(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
