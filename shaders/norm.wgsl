@@ -21,8 +21,14 @@ struct Params {
     bias_step: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
+//% if W_VEC
+@group(0) @binding(2) var<storage, read> scale: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4<u32>>;
+//% end
+//% if !W_VEC
 @group(0) @binding(2) var<storage, read> scale: array<u32>;
 @group(0) @binding(4) var<storage, read> bias: array<u32>;
+//% end
 
 //% if !TEAM
 const THREADS: u32 = 8u;
@@ -43,6 +49,26 @@ fn total(x: vec4<f32>, lane: u32, local: u32) -> f32 {
 }
 //% end
 
+//% if W_VEC
+// A scale for each column, or none where the step is 0, four at once.
+fn four(w: vec4<u32>, column: u32) -> vec4<f32> {
+//% if W_F16
+    let two = select(w.xy, w.zw, (column & 4u) != 0u);
+    return vec4<f32>(unpack2x16float(two.x), unpack2x16float(two.y));
+//% end
+//% if !W_F16
+    return bitcast<vec4<f32>>(w);
+//% end
+}
+fn result(x: vec4<f32>, mean: f32, factor: f32, row: u32, column: u32) -> vec4<f32> {
+    var y = (x - mean) * factor;
+    let at = column / (4u * W_PER_WORD);
+    if p.scale_step != 0u { y *= four(scale[at], column); }
+    if p.bias_step != 0u { y += four(bias[at], column); }
+    return y;
+}
+//% end
+//% if !W_VEC
 fn unpacked(word: u32, i: u32) -> f32 {
 //% if W_F16
     let two = unpack2x16float(word);
@@ -78,6 +104,7 @@ fn result(x: vec4<f32>, mean: f32, factor: f32, row: u32, column: u32) -> vec4<f
     let b = vec4<f32>(bias_at(index_0), bias_at(index_1), bias_at(index_2), bias_at(index_3));
     return (x - mean) * factor * s + b;
 }
+//% end
 
 fn live(x: vec4<f32>, column: u32) -> vec4<f32> { return select(vec4<f32>(), x, live4(column, p.columns)); }
 fn squares(x: vec4<f32>, mean: f32, column: u32) -> vec4<f32> {

@@ -25,7 +25,9 @@ fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rm
     let x = float(element, [rows, columns], &x);
     let count = if groups > 0 { channels } else { columns };
     let scale = float(weights, [1, count], &rng.f32s(count));
-    let bias = float(weights, [1, 1], &[0.25]);
+    // One for all, or one for each: vectors of weights are read where there are sixteens of both.
+    let biases = if rows % 2 == 0 { 1 } else { count };
+    let bias = float(weights, [1, biases], &vec![0.25; biases]);
     let (xs, ss) = (x.to_f32(), scale.to_f32());
     let input = Input::new(gpu, &x, place);
     let (scale_in, bias_in) =

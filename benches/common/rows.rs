@@ -18,6 +18,10 @@ pub fn name(op: &str, [rows, columns]: [usize; 2]) -> String {
     format!("{op} {rows}x{columns}")
 }
 
+fn matrix(buffer: &wgpu::Buffer, [rows, columns]: [usize; 2]) -> View<'_> {
+    View::new(buffer, Element::F32, rows, columns)
+}
+
 /// The naive kernel, then ours by each team, all within 1e-5 of the largest result.
 fn group(
     gpu: &Gpu,
@@ -53,10 +57,13 @@ pub fn softmax(gpu: &Gpu, [rows, columns]: [usize; 2]) -> Group {
     let x = Tensor::f32([rows, columns], random(31, rows * columns)).expect("as many elements");
     let want = reference::softmax(&x, 1, false).expect("floats").to_f32();
     let from = upload(gpu, &x.to_f32());
-    let view = |buffer| View::new(buffer, Element::F32, rows, columns);
     group(gpu, ("softmax", [rows, columns]), &[&from], want, |out, team| {
         let op = Softmax::with_kernels(gpu.kernels(), &SoftmaxDescriptor::default())?.with_team(team);
-        op.bind(&SoftmaxBindings { x: view(&from), mask: None, out: view(out) })
+        op.bind(&SoftmaxBindings {
+            x: matrix(&from, [rows, columns]),
+            mask: None,
+            out: matrix(out, [rows, columns]),
+        })
     })
 }
 
@@ -66,10 +73,15 @@ pub fn norm(gpu: &Gpu, [rows, columns]: [usize; 2]) -> Group {
     let scale = Tensor::f32([columns], random(33, columns)).expect("as many elements");
     let want = reference::layer_norm(&x, Some(&scale), None, 1, 1e-5, false).expect("floats").to_f32();
     let (from, by) = (upload(gpu, &x.to_f32()), upload(gpu, &scale.to_f32()));
-    let view = |buffer| View::new(buffer, Element::F32, rows, columns);
     group(gpu, ("norm", [rows, columns]), &[&from, &by], want, |out, team| {
         let scale = Some(View::new(&by, Element::F32, 1, columns));
         let op = Norm::with_kernels(gpu.kernels(), &NormDescriptor::default())?.with_team(team);
-        op.bind(&NormBindings { x: view(&from), scale, bias: None, channels: 0, out: view(out) })
+        op.bind(&NormBindings {
+            x: matrix(&from, [rows, columns]),
+            scale,
+            bias: None,
+            channels: 0,
+            out: matrix(out, [rows, columns]),
+        })
     })
 }

@@ -76,7 +76,8 @@ pub struct NormParams {
 const OP: &str = "norm";
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
 
-fn shader([element, weights]: [Element; 2], grouped: bool, vec: bool, team: Team) -> Shader {
+/// `w_vec`: scale and bias are one for each column or left out, in whole vectors.
+fn shader([element, weights]: [Element; 2], grouped: bool, [vec, w_vec]: [bool; 2], team: Team) -> Shader {
     let f16 = u32::from(element == Element::F16);
     let consts = [
         ("X_F16", f16),
@@ -85,6 +86,7 @@ fn shader([element, weights]: [Element; 2], grouped: bool, vec: bool, team: Team
         ("OUT_VEC", u32::from(vec)),
         ("W_F16", u32::from(weights == Element::F16)),
         ("W_PER_WORD", weights.per_word() as u32),
+        ("W_VEC", u32::from(w_vec)),
         ("GROUPED", u32::from(grouped)),
         ("TEAM", u32::from(team == Team::Workgroup)),
     ];
@@ -95,9 +97,10 @@ fn shader([element, weights]: [Element; 2], grouped: bool, vec: bool, team: Team
         include_str!("../../shaders/norm.wgsl"),
     ];
     let label = format!(
-        "{OP}/{element:?} by {weights:?}{}{}{}",
+        "{OP}/{element:?} by {weights:?}{}{}{}{}",
         if grouped { " grouped" } else { "" },
         if vec { "" } else { " by words" },
+        if vec && !w_vec && !grouped { ", weights by words" } else { "" },
         team.label()
     );
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
@@ -108,7 +111,10 @@ pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for elements in FLOATS.iter().flat_map(|&x| FLOATS.map(|w| [x, w])) {
         for team in [Team::Workgroup, Team::Thread] {
-            all.extend((0..4).map(|i| shader(elements, i & 1 != 0, i & 2 != 0, team)));
+            let forms = [(true, [true, false]), (true, [false; 2])];
+            let columns = [[true; 2], [true, false], [false; 2]].map(|vec| (false, vec));
+            let all_forms = forms.into_iter().chain(columns);
+            all.extend(all_forms.map(|(grouped, vec)| shader(elements, grouped, vec, team)));
         }
     }
     all
@@ -210,6 +216,8 @@ impl Norm {
         let mut call = Call::default();
         if b.x.rows > 0 && b.x.columns > 0 {
             let vec = rows::reads_vectors(&b.x) && rows::writes_sixteens(&b.out);
+            let single = [&b.scale, &b.bias].into_iter().flatten().any(|w| w.columns == 1);
+            let vec = [vec, vec && d.groups == 0 && !single];
             let shader = shader([d.element, d.weights], d.groups > 0, vec, teams.team);
             let slots = [Slot::Uniform, Slot::Read, Slot::Read, Slot::Write, Slot::Read];
             call.push(Dispatch::new(device, self.kernels.get(shader, &slots), &buffers, teams.grid));
