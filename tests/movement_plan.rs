@@ -64,16 +64,16 @@ fn copies_of_every_element() {
     for element in ELEMENTS {
         let x = tensor(&mut rng, element, &[2, 3, 5]);
         let part = |axis, start, end, step| SliceAxis { axis, start, end, step };
-        check(gpu, Op::Slice { axes: vec![part(1, -1, -9, -1), part(2, 1, 4, 2)] }, &[x.clone()]);
-        check(gpu, Op::Slice { axes: vec![part(2, 4, 2, 1)] }, &[x.clone()]);
+        check(gpu, Op::Slice { axes: vec![part(1, -1, -9, -1), part(2, 1, 4, 2)] }, std::slice::from_ref(&x));
+        check(gpu, Op::Slice { axes: vec![part(2, 4, 2, 1)] }, std::slice::from_ref(&x));
         for mode in [PadMode::Constant(1.0), PadMode::Reflect, PadMode::Edge, PadMode::Wrap] {
             let op = Op::Pad { begin: vec![0, 1, -2], end: vec![1, 0, 4], mode };
-            check(gpu, op, &[x.clone()]);
+            check(gpu, op, std::slice::from_ref(&x));
         }
         check(gpu, Op::Expand { shape: vec![4, 1, 3, 1] }, &[tensor(&mut rng, element, &[3, 5])]);
         check(gpu, Op::Expand { shape: vec![2, 7] }, &[tensor(&mut rng, element, &[])]);
-        check(gpu, Op::Tile { repeats: vec![2, 1, 3] }, &[x.clone()]);
-        check(gpu, Op::Tile { repeats: vec![2, 0, 3] }, &[x.clone()]);
+        check(gpu, Op::Tile { repeats: vec![2, 1, 3] }, std::slice::from_ref(&x));
+        check(gpu, Op::Tile { repeats: vec![2, 0, 3] }, std::slice::from_ref(&x));
         for axis in 0..3 {
             let indices = Tensor::new([2, 2], Data::I64(vec![0, -1, 1, -2])).unwrap();
             check(gpu, Op::Gather { axis }, &[x.clone(), indices]);
@@ -119,7 +119,7 @@ fn resizes_of_any_rank() {
             Coordinates::Asymmetric,
         ] {
             let x = tensor(&mut rng, Element::F32, from);
-            check(gpu, geometry(from, to, coordinates, nearest), &[x.clone()]);
+            check(gpu, geometry(from, to, coordinates, nearest), std::slice::from_ref(&x));
             let (got, want) = both(gpu, geometry(from, to, coordinates, Interpolation::Linear), &[x]);
             assert_eq!(got.shape(), want.shape());
             // Of magnitudes below 1: a weight, a product and a sum are rounded along each axis.

@@ -72,6 +72,8 @@ pub fn groups() -> Vec<Make> {
     add(small::ADD, Box::new(small::add));
     add(small::UNARY, Box::new(small::unary));
     add(small::PERMUTE, Box::new(small::permute));
+    add(small::GATHER, Box::new(small::gather));
+    add(small::PAD, Box::new(small::pad));
     add(small::QUANT_PARAMS, Box::new(small::quant_params));
     all.into_iter().filter(|(name, _)| name.contains(&filter)).map(|(_, make)| make).collect()
 }
