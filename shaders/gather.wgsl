@@ -46,13 +46,13 @@ fn main(
     let which = row / p.inner;
     let o = which / p.m;
     let i = index(which - o * p.m);
-    let from = ((o * p.n + i) * p.inner + (row - which * p.inner)) * p.x_pitch + unit;
+    let source = ((o * p.n + i) * p.inner + (row - which * p.inner)) * p.x_pitch + unit;
 //% if !DEQUANTIZE
-    out[row * p.out_pitch + unit] = x[from];
+    out[row * p.out_pitch + unit] = x[source];
 //% end
 //% if DEQUANTIZE
     let q = params[select(0u, i, p.per_index != 0u)];
-    var y = vec4<f32>(unpack4xI8(x[from]) - vec4<i32>(q.zero_point)) * q.scale;
+    var y = vec4<f32>(unpack4xI8(x[source]) - vec4<i32>(q.zero_point)) * q.scale;
     let column = unit * 4u;
     y = select(vec4<f32>(), y, vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.columns));
 //% if OUT_F16
@@ -80,9 +80,9 @@ fn main(
         let o = which / p.m;
         let i = index(which - o * p.m);
         let at = (o * p.n + i) * p.inner + (linear - which * p.inner);
-        let from = at / p.x_columns;
-        let c = at - from * p.x_columns;
-        let v = extractBits(x[from * p.x_pitch + c / PER_WORD], (c % PER_WORD) * BITS, BITS);
+        let source = at / p.x_columns;
+        let c = at - source * p.x_columns;
+        let v = extractBits(x[source * p.x_pitch + c / PER_WORD], (c % PER_WORD) * BITS, BITS);
         packed |= select(0u, v << (#eu * BITS), column < p.columns);
     }
 //% end

@@ -65,7 +65,7 @@ fn main(
     let row = t / p.row_units;
     let unit = t - row * p.row_units;
     var rest = row;
-    var from = p.x_first;
+    var source = p.x_first;
     var to = p.out_first + unit;
     var inside = true;
 //% for d in OUTER
@@ -75,7 +75,7 @@ fn main(
         let i = rest - quotient * length;
         let at = place(i, #du + 1u);
         inside = inside && at >= 0;
-        from += u32(max(at, 0)) * p.axes[#du + 1u].x_apart;
+        source += u32(max(at, 0)) * p.axes[#du + 1u].x_apart;
         to += i * p.axes[#du + 1u].out_apart;
         rest = quotient;
     }
@@ -83,13 +83,13 @@ fn main(
 //% if VEC
     // The innermost dimension is a run.
     var y = vec4<u32>(p.fill);
-    if inside { y = x[from + unit]; }
+    if inside { y = x[source + unit]; }
     out[to] = y;
 //% end
 //% if WORD
     let at = place(unit, 0u);
     var y = p.fill;
-    if inside && at >= 0 { y = x[from + u32(at)]; }
+    if inside && at >= 0 { y = x[source + u32(at)]; }
     out[to] = y;
 //% end
 //% if PACKED
@@ -105,7 +105,7 @@ fn main(
         var v = p.fill;
         if inside && at >= 0 {
             let column = p.x_column + u32(at);
-            v = extractBits(x[from + column / PER_WORD], (column % PER_WORD) * BITS, BITS);
+            v = extractBits(x[source + column / PER_WORD], (column % PER_WORD) * BITS, BITS);
         }
         packed |= select(0u, v << (#iu * BITS), c < length);
         // Neighbours in the word stay; past the row's end there are zeros.

@@ -462,7 +462,8 @@ fn convolutions_transposed() {
             let place = PLACES[i % 3];
             let input = Input::new(gpu, &x, place);
             let weight = Input::new(gpu, &d.pack(&weight).unwrap(), place);
-            let bias = bias.map(|b| Input::new(gpu, &float(Element::F32, [1, outputs], &b), PLACES[0]));
+            let bias_input =
+                bias.as_ref().map(|b| Input::new(gpu, &float(Element::F32, [1, outputs], b), PLACES[0]));
             let out = Output::new(gpu, element, batch * h * w, outputs, place);
             let op = ConvTranspose::with_kernels(gpu.kernels(), &d).unwrap();
             let b = ConvTransposeBindings {
@@ -470,7 +471,7 @@ fn convolutions_transposed() {
                 batch,
                 size: image,
                 weight: weight.view(),
-                bias: bias.as_ref().map(Input::view),
+                bias: bias_input.as_ref().map(Input::view),
                 out: out.view(),
             };
             run(gpu, op.bind(&b));

@@ -75,6 +75,8 @@ pub fn groups() -> Vec<Make> {
     add(small::ADD, Box::new(small::add));
     add(small::UNARY, Box::new(small::unary));
     add(small::PERMUTE, Box::new(small::permute));
+    add(small::GATHER, Box::new(small::gather));
+    add(small::PAD, Box::new(small::pad));
     add(small::QUANT_PARAMS, Box::new(small::quant_params));
     for shape in rows::SOFTMAX {
         add(&rows::name("softmax", shape), Box::new(move |gpu| rows::softmax(gpu, shape)));

@@ -5,8 +5,9 @@ use super::{Case, Group, Work, buffer, random, read};
 use weighbridge::Gpu;
 use weighbridge::graph::Activation;
 use weighbridge::ops::{
-    Add, AddBindings, AddDescriptor, Call, Permute, PermuteBindings, PermuteDescriptor, RangeState,
-    ScaleZeroPoint, ScaleZeroPointBindings, Unary, UnaryBindings, UnaryDescriptor,
+    Add, AddBindings, AddDescriptor, Axis, Call, Gather, GatherBindings, GatherDescriptor, Outside, Permute,
+    PermuteBindings, PermuteDescriptor, RangeState, ScaleZeroPoint, ScaleZeroPointBindings, Strided,
+    StridedBindings, StridedDescriptor, Unary, UnaryBindings, UnaryDescriptor,
 };
 use weighbridge::quant::{QuantParams, Scheme};
 use weighbridge::tensor::{Element, View};
@@ -14,6 +15,8 @@ use weighbridge::tensor::{Element, View};
 pub const ADD: &str = "add 4096x1024";
 pub const UNARY: &str = "relu 4096x1024";
 pub const PERMUTE: &str = "permute 4x64x56x56 to channels last";
+pub const GATHER: &str = "gather 4096 rows of 30522x384";
+pub const PAD: &str = "pad 4x56x56x64 by 1";
 pub const QUANT_PARAMS: &str = "quant_params of 65536 ranges";
 
 const ROWS: usize = 4096;
@@ -101,6 +104,54 @@ pub fn permute(gpu: &Gpu) -> Group {
         })
     });
     Group { name: PERMUTE.into(), work: Work::Bytes(8 * x.len() as u64), cases }
+}
+
+/// Rows of an embedding table.
+pub fn gather(gpu: &Gpu) -> Group {
+    let [n, columns, m] = [30_522, 384, 4096];
+    let x = random(26, n * columns);
+    let indices: Vec<u32> = (0..m as u32).map(|i| i.wrapping_mul(2_654_435_761) % n as u32).collect();
+    let (from, at) = (upload(gpu, &x), upload(gpu, &indices));
+    let want = indices.iter().flat_map(|&i| &x[i as usize * columns..][..columns]).copied().collect();
+    let cases = pair(gpu, "gather", [n, columns, m], &[&from, &at], want, |out| {
+        Gather::with_kernels(gpu.kernels(), &GatherDescriptor::default())?.bind(&GatherBindings {
+            x: View::new(&from, Element::F32, n, columns),
+            shape: &[n, columns],
+            axis: 0,
+            indices: View::new(&at, Element::I32, 1, m),
+            params: None,
+            out: View::new(out, Element::F32, m, columns),
+        })
+    });
+    Group { name: GATHER.into(), work: Work::Bytes(8 * (m * columns) as u64), cases }
+}
+
+/// A border around a batch of images, channels last.
+pub fn pad(gpu: &Gpu) -> Group {
+    let [n, s, c] = [4, 56, 64];
+    let x = random(27, n * s * s * c);
+    let from = upload(gpu, &x);
+    let side = s + 2;
+    let inside = |i: usize| (1..=s).contains(&i);
+    let at = |i: usize| {
+        let (row, column) = (i / c / side % side, i / c % side);
+        let image = i / c / side / side;
+        (inside(row) && inside(column)).then(|| ((image * s + row - 1) * s + column - 1) * c + i % c)
+    };
+    let want: Vec<f32> = (0..n * side * side * c).map(|i| at(i).map_or(0.0, |i| x[i])).collect();
+    let bytes = 4 * (x.len() + want.len()) as u64;
+    let cases = pair(gpu, "pad", [c, s, n], &[&from], want, |out| {
+        let padded = Axis { length: side, start: -1, outside: Outside::Fill, ..Axis::whole(s) };
+        Strided::with_kernels(gpu.kernels(), &StridedDescriptor::default())?.bind(&StridedBindings {
+            x: View::new(&from, Element::F32, n * s * s, c),
+            x_shape: &[n, s, s, c],
+            out: View::new(out, Element::F32, n * side * side, c),
+            out_shape: &[n, side, side, c],
+            axes: &[Axis::whole(n), padded, padded, Axis::whole(c)],
+            fill: 0,
+        })
+    });
+    Group { name: PAD.into(), work: Work::Bytes(bytes), cases }
 }
 
 /// Scales and zero points of many channels: ours are the CPU's to the last bit, which the device's division is not.

@@ -126,6 +126,29 @@ fn permute(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     activated[i] = x[(row / p.y * p.x + i % p.x) * p.y + row % p.y];
 }
 
+// Rows of a table of y columns at z indices.
+@group(0) @binding(2) var<storage, read> indices: array<u32>;
+@compute @workgroup_size(64, 1, 1)
+fn gather(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * 64u;
+    if i >= p.y * p.z { return; }
+    reals[i] = x[indices[i / p.y] * p.y + i % p.y];
+}
+
+// A border of zeros around z square images of y rows and x channels, channels last.
+@compute @workgroup_size(64, 1, 1)
+fn pad(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.x + id.y * groups.x * 64u;
+    let side = p.y + 2u;
+    if i >= p.x * side * side * p.z { return; }
+    let pixel = i / p.x;
+    let column = pixel % side - 1u;
+    let row = pixel / side % side - 1u;
+    var v = 0.0;
+    if column < p.y && row < p.y { v = x[((pixel / (side * side) * p.y + row) * p.y + column) * p.x + i % p.x]; }
+    activated[i] = v;
+}
+
 // Affine scales by the device's own division.
 struct RangeState { min: f32, max: f32, flags: u32, batches: u32 }
 @group(0) @binding(1) var<storage, read> states: array<RangeState>;

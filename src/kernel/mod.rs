@@ -166,6 +166,11 @@ impl Call {
         }
     }
 
+    /// Adds the dispatches of another call after those here.
+    pub(crate) fn extend(&mut self, other: Call) {
+        self.dispatches.extend(other.dispatches);
+    }
+
     /// Records the dispatches into the caller's pass. Infallible and repeatable.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         for d in &self.dispatches {

@@ -216,7 +216,7 @@ impl ConvTranspose {
             });
         }
         let quads = outputs.div_ceil(4);
-        let total = b.out.rows.checked_mul(quads).unwrap_or(usize::MAX);
+        let total = b.out.rows.saturating_mul(quads);
         let int = |what, v| to_u32(OP, what, v);
         let params = ConvTransposeParams {
             total: int("outputs / 4", total)?,

@@ -225,7 +225,7 @@ impl Gather {
         let flat = flat && dense;
         let rows = if flat { b.out.rows * b.out.columns } else { b.out.rows };
         let int = |what, v| to_u32(OP, what, v);
-        let total = rows.checked_mul(row_units).unwrap_or(usize::MAX);
+        let total = rows.saturating_mul(row_units);
         int("elements of x", b.x.rows.saturating_mul(columns))?;
         int("elements of out", elements.unwrap_or(usize::MAX))?;
         let params = GatherParams {

@@ -169,7 +169,7 @@ impl Resize {
         let unit = if vec { 4 } else { 1 };
         let places = b.outer * b.out_size[0] * b.out_size[1];
         let int = |what, v| to_u32(OP, what, v);
-        let total = places.checked_mul(words / unit).unwrap_or(usize::MAX);
+        let total = places.saturating_mul(words / unit);
         let params = ResizeParams {
             total: int("words", total)?,
             inner: int("words", words / unit)?,

@@ -102,7 +102,7 @@ pub fn resize(x: &Tensor, geometry: &Resize) -> Result<Tensor> {
     let Resize { sizes, scales, coordinates, interpolation } = geometry;
     let fits = [sizes.len(), scales.len()] == [x.shape().len(); 2]
         && (!x.is_empty() || sizes.contains(&0))
-        && scales.iter().all(|s| s.is_finite() && *s > 0.0);
+        && scales.iter().zip(sizes).all(|(s, &n)| s.is_finite() && (*s > 0.0 || n == 0));
     if !fits {
         return Err(Error::Shape {
             op: "resize",

@@ -3,9 +3,10 @@
 use super::{Lowering, Order, Slot};
 use crate::error::Result;
 use crate::graph::{Interpolation, Node, Op, PadMode, Quant, Resize, SliceAxis, ValueId, Window};
+use crate::kernel::Call;
 use crate::ops::{
     Axis, ConvTransposeBindings, ConvTransposeDescriptor, GatherBindings, GatherDescriptor, Outside,
-    ResizeBindings, ResizeDescriptor, ResizeTap, StridedBindings, StridedDescriptor,
+    ResizeBindings, ResizeDescriptor, ResizeTap, Strided, StridedBindings, StridedDescriptor,
 };
 use crate::plan::Matrix;
 use crate::reference::resize_taps;
@@ -50,7 +51,7 @@ impl<'m> Lowering<'m> {
     ) {
         let shapes = format!("{x_shape:?} -> {out_shape:?}");
         self.step(&node.name, "strided", shapes, "elements move, bit for bit", &[x, out], move |s| {
-            crate::ops::Strided::with_kernels(s.kernels, &StridedDescriptor { element: x.element })?.bind(
+            Strided::with_kernels(s.kernels, &StridedDescriptor { element: x.element })?.bind(
                 &StridedBindings {
                     x: s.view(&x),
                     x_shape: &x_shape,
@@ -141,22 +142,44 @@ impl<'m> Lowering<'m> {
         let out_shape = self.laid(y, order);
         let (rows, columns) = matrix_of(&out_shape);
         let out = self.result(y, order, rows, columns);
-        let mut params = None;
-        let mut to = 0;
+        let (mut params, mut to) = (None, 0);
+        let (mut parts, mut touched) = (Vec::new(), vec![out]);
         for i in 0..node.inputs.len() {
             let id = self.input(node, i)?;
             if self.model.value(id).quant != self.model.value(y).quant {
                 return Err(self.fail(node, "its inputs and its output are quantized differently"));
             }
             let x = self.get(id, order, &node.name)?;
-            let x_shape = self.laid(id, order);
-            let along =
-                |(&d, &n): (&usize, &usize)| Axis { to: if d == axis { to } else { 0 }, ..Axis::whole(n) };
-            let axes = dims.iter().zip(&x_shape).map(along).collect();
+            let shape = self.laid(id, order);
+            let along = |(&d, &n): (&usize, &usize)| {
+                let to = if d == axis { to } else { 0 };
+                Axis { to, ..Axis::whole(n) }
+            };
+            let axes: Vec<Axis> = dims.iter().zip(&shape).map(along).collect();
             to += self.shapes[id.index()][axis];
-            self.strided(node, (x.matrix, x_shape), (out, out_shape.clone()), axes, 0);
+            touched.push(x.matrix);
+            parts.push((x.matrix, shape, axes));
             params = params.or(x.params);
         }
+        // One step: what is written must lie apart from all that is read. In order: where parts share a word, each
+        // keeps what those before it wrote.
+        let shapes = format!("{} along {axis} -> {out_shape:?}", parts.len());
+        let why = "each into its region";
+        self.step(&node.name, "strided", shapes, why, &touched, move |s| {
+            let op = Strided::with_kernels(s.kernels, &StridedDescriptor { element: out.element })?;
+            let mut call = Call::default();
+            for (x, x_shape, axes) in &parts {
+                call.extend(op.bind(&StridedBindings {
+                    x: s.view(x),
+                    x_shape,
+                    out: s.view(&out),
+                    out_shape: &out_shape,
+                    axes,
+                    fill: 0,
+                })?);
+            }
+            Ok(call)
+        });
         self.done(node, Slot { matrix: out, order, params });
         Ok(())
     }
