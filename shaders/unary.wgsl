@@ -1,12 +1,17 @@
-// Activations and casts of f32 and f16, sixteen neighbours of a row for each thread. NaN stays NaN: it is found by its
+// Activations, functions and casts of f32 and f16, sixteen neighbours of a row for each thread. NaN stays NaN: it is found by its
 // bits, since a clamp may drop it.
 fn act(x: vec4<f32>) -> vec4<f32> {
 //% if ACTIVATE
     let nan = (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
     return select(clamp(x, vec4<f32>(p.lo), vec4<f32>(p.hi)), x, nan);
 //% end
+//% if FUNCTION
+    return apply(x, p.lo, p.hi);
+//% end
 //% if !ACTIVATE
+//% if !FUNCTION
     return x;
+//% end
 //% end
 }
 

@@ -3,7 +3,7 @@
 use weighbridge::calibrate::Ranges;
 use weighbridge::graph::{Activation, Model, Op, Quant, ValueId, Window};
 use weighbridge::optimize::{
-    DynamicOptions, StaticOptions, dynamic_int8, half, observed_values, static_int8,
+    DynamicOptions, Policy, StaticOptions, Which, dynamic_int8, half, observed_values, static_int8,
 };
 use weighbridge::quant::{Observer, Range, Scheme};
 use weighbridge::tensor::{Data, Element, Tensor};
@@ -113,7 +113,7 @@ fn weights_by_the_formula() {
 fn skipped_nodes_stay_float() {
     let m = net();
     let skip = |names: &[&str]| StaticOptions {
-        skip: names.iter().map(|s| (*s).into()).collect(),
+        policy: Policy::skip(names.iter().copied()),
         ..StaticOptions::default()
     };
     let q = static_int8(&m, &ranges(&m), &skip(&["fc1"])).unwrap();
@@ -125,6 +125,45 @@ fn skipped_nodes_stay_float() {
     assert_eq!(ops(&q), ["Conv", "Quantize", "MaxPool", "Flatten", "Linear", "Linear"]);
     let error = static_int8(&m, &ranges(&m), &skip(&["cnov"])).unwrap_err().to_string();
     assert!(error.contains("`cnov`"), "{error}");
+    let by_op = |policy| static_int8(&m, &ranges(&m), &StaticOptions { policy, ..Default::default() });
+    let no_linear = Policy::default().float(Which::Op("Linear".into()));
+    assert_eq!(element(&by_op(no_linear.clone()).unwrap(), "fc1.weight"), Element::F32);
+    let but_one = no_linear.int8(Which::Node("fc1".into()));
+    let q = by_op(but_one).unwrap();
+    assert_eq!((element(&q, "fc1.weight"), element(&q, "fc2.weight")), (Element::I8, Element::F32));
+    let error = by_op(Policy::default().float(Which::Op("Gemm".into()))).unwrap_err().to_string();
+    assert!(error.contains("`Gemm`") && error.contains("Linear"), "{error}");
+}
+
+/// A transformer's tail: a table, a residual sum and a norm stay out of the integers, the products do not.
+#[test]
+fn a_residual_stream_stays_float() {
+    let mut m = Model::new("block");
+    let ids = m.add_input("ids", Element::I64, ["batch".into(), "seq".into()]).unwrap();
+    let ramp = |n: usize| (0..n).map(|i| (i % 13) as f32 / 8.0 - 0.7).collect::<Vec<f32>>();
+    let table = m.add_constant("table", Tensor::f32([8192, 8], ramp(65536)).unwrap()).unwrap();
+    let table = |m: &mut Model| m.add_node("embed", Op::Gather { axis: 0 }, &[table, ids]).unwrap();
+    let x = table(&mut m);
+    let w = m.add_constant("w", Tensor::f32([8, 8], ramp(64)).unwrap()).unwrap();
+    let linear = Op::Linear { activation: Activation::Identity };
+    let h = m.add_node("fc", linear.clone(), &[x, w]).unwrap();
+    let sum = Op::Add { activation: Activation::Identity };
+    let h = m.add_node("residual", sum.clone(), &[x, h]).unwrap();
+    let h2 = m.add_node("fc2", linear, &[h, w]).unwrap();
+    let y = m.add_node("residual2", sum, &[h, h2]).unwrap();
+    let y = m.add_node("norm", Op::LayerNorm { axis: 2, epsilon: 1e-5, rms: false }, &[y]).unwrap();
+    m.set_outputs(&[y]).unwrap();
+    let q = static_int8(&m, &ranges(&m), &StaticOptions::default()).unwrap();
+    let expected = ["Gather", "Quantize", "Linear", "Add", "Quantize", "Linear", "Add", "LayerNormalization"];
+    assert_eq!(ops(&q), expected);
+    assert_eq!((element(&q, "table"), element(&q, "w")), (Element::I8, Element::I8));
+    assert_eq!((element(&q, "residual"), element(&q, "ids")), (Element::F32, Element::I64));
+    let table = q.value(q.value_by_name("table").unwrap());
+    assert!(matches!(&table.quant, Some(Quant::Static { axis: Some(0), params }) if params.len() == 8192));
+    let d = dynamic_int8(&m, &DynamicOptions::default()).unwrap();
+    assert_eq!(ops(&d), expected);
+    let h = half(&m).unwrap().model;
+    assert_eq!((element(&h, "residual"), element(&h, "ids")), (Element::F16, Element::I64));
 }
 
 #[test]
@@ -170,11 +209,12 @@ fn one_quantize_for_all_readers_and_add_in_int8() {
         ops(&dynamic_int8(&m, &DynamicOptions::default()).unwrap()),
         ["Quantize", "Linear", "Linear", "Add"]
     );
-    let q = static_int8(&m, &ranges(&m), &StaticOptions::default()).unwrap();
+    let policy = Policy::default().int8(Which::Op("Add".into()));
+    let q = static_int8(&m, &ranges(&m), &StaticOptions { policy, ..Default::default() }).unwrap();
     assert_eq!(ops(&q), ["Quantize", "Linear", "Linear", "Add", "Dequantize"]);
     assert_eq!(q.value(q.outputs()[0]).name, "y");
     assert_eq!(q.constants().count(), 1);
-    let options = StaticOptions { skip: vec!["a".into()], ..StaticOptions::default() };
+    let options = StaticOptions { policy: Policy::skip(["a"]), ..StaticOptions::default() };
     static_int8(&m, &ranges(&m), &options).unwrap().validate().unwrap();
 }
 

@@ -160,8 +160,12 @@ fn every_op_is_in_the_catalogue() {
     ops.dedup();
     for op in [
         "add",
+        "binary",
+        "cast",
         "conv",
+        "conv_transpose",
         "dequantize",
+        "gather",
         "gemm",
         "gemm_i8",
         "minmax",
@@ -170,6 +174,9 @@ fn every_op_is_in_the_catalogue() {
         "quant_params",
         "quantize",
         "quantize_rows",
+        "select",
+        "resize",
+        "strided",
         "unary",
     ] {
         assert!(ops.iter().any(|o| o == op), "{op} is not among {ops:?}");
@@ -204,8 +211,36 @@ fn twins() -> BTreeMap<&'static str, Twin> {
         twin!(ops::QuantizeRowsParams: scheme, rows, columns, units, lanes, x_pitch, out_pitch);
     let add = twin!(ops::AddParams: total, quads, columns, out_pitch, a_column, b_column, lo, hi, length, a_apart,
         b_apart);
+    let softmax = twin!(ops::SoftmaxParams: rows, columns, units, lanes, x_pitch, out_pitch, scale, logarithm, nan,
+        length_1, length_2, mask_0, mask_1, mask_2, mask_column);
+    let norm = twin!(ops::NormParams: rows, columns, units, lanes, x_pitch, out_pitch, rms, epsilon, inverse, groups,
+        channels, inner, scale_step, bias_step);
+    let reduce = twin!(ops::ReduceParams: outputs, n, inner, lanes, flip, latest);
+    let scan = twin!(ops::ScanParams: outputs, n, inner, exclusive, backwards);
+    let broadcast = twin!(ops::BroadcastParams: total, quads, columns, out_pitch, step, length, a_apart, b_apart,
+        c_apart);
+    let strided = twin!(ops::StridedParams: total, row_units, x_first, x_column, out_first, out_column, out_end, fill,
+        axes);
+    let gather = twin!(ops::GatherParams: total, row_units, columns, n, m, inner, x_columns, x_pitch, out_pitch,
+        per_index);
+    let resize =
+        twin!(ops::ResizeParams: total, inner, height, width, out_height, out_width, x_pitch, out_pitch);
+    let conv_transpose = twin!(ops::ConvTransposeParams: total, quads, outputs, per_in, per_out, x_pitch, b_pitch,
+        out_pitch, height, width, out_height, out_width, taps, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y,
+        dilation_x);
     BTreeMap::from([
+        ("strided", strided),
+        ("gather", gather),
+        ("resize", resize),
+        ("conv_transpose", conv_transpose),
         ("add", add),
+        ("softmax", softmax),
+        ("norm", norm),
+        ("reduce", reduce),
+        ("scan", scan),
+        ("binary", broadcast),
+        ("select", broadcast),
+        ("cast", elementwise),
         ("unary", elementwise),
         ("quant_params", scale_zero_point),
         ("quantize_rows", quantize_rows),
@@ -233,6 +268,8 @@ fn uniforms_are_what_rust_uploads() {
     let twins = twins();
     let nested = BTreeMap::from([
         ("QuantParams", twin!(QuantParams: scale, inv_scale, zero_point, limits)),
+        ("Axis", twin!(ops::StridedAxis: length, start, step, outside, n, x_apart, out_apart, spare)),
+        ("Tap", twin!(ops::ResizeTap: low, high, a, b)),
         ("Scheme", twin!(ops::SchemeParams: qmin, qmax, symmetric_zero, eps)),
     ]);
     let mut by_text = HashMap::new();

@@ -8,7 +8,7 @@ mod place;
 use gpu::{Rng, gpu};
 use half::f16;
 use place::{Input, Output, PLACES, Place, bytes, float, run, upload_params};
-use weighbridge::graph::Activation;
+use weighbridge::graph::{Activation, UnaryOp};
 use weighbridge::ops::{Unary, UnaryBindings, UnaryDescriptor};
 use weighbridge::quant::QuantParams;
 use weighbridge::reference;
@@ -29,8 +29,11 @@ fn check(gpu: &Gpu, from: Element, to: Element, shape: [usize; 2], activation: A
     let params = upload_params(gpu, &[quant]);
     let input = Input::new(gpu, &x, place);
     let out = Output::new(gpu, to, rows, columns, place);
-    let op =
-        Unary::with_kernels(gpu.kernels(), &UnaryDescriptor { element: from, out: to, activation }).unwrap();
+    let op = Unary::with_kernels(
+        gpu.kernels(),
+        &UnaryDescriptor { element: from, out: to, activation, function: None },
+    )
+    .unwrap();
     let params = Some(View::params(&params, 1));
     run(gpu, op.bind(&UnaryBindings { x: input.view(), params, out: out.view() }));
     let got = out.read(gpu);
@@ -101,4 +104,122 @@ fn refuses_a_change_of_domain() {
     let op = Unary::new(gpu.device(), &descriptor).unwrap();
     let error = op.bind(&UnaryBindings { x: x.view(), params: None, out: out.view() });
     assert!(matches!(error, Err(Error::Argument { .. })));
+}
+
+/// All that make a real of a real, and how far the kernel may be from it: WGSL promises of an exponential 3 + 2 |x|
+/// units, of a logarithm 2^-21 near 1 and 3 units elsewhere, of a quotient 2.5, of a root 5 (by way of its inverse).
+fn functions() -> Vec<(UnaryOp, fn(f64) -> f64)> {
+    const UNIT: f64 = f32::EPSILON as f64;
+    /// Ten steps of two polynomials without cancellation, a quotient and the fit.
+    const FITTED: f64 = 16.0 * UNIT;
+    fn exp(x: f64) -> f64 {
+        (3.0 + 2.0 * x.abs()) * UNIT * x.exp()
+    }
+    /// The error of e^-x counts by the square of the sigmoid.
+    fn sigmoid(x: f64) -> f64 {
+        let y = 1.0 / (1.0 + (-x).exp());
+        y * y * exp(-x.min(87.0)) + 4.0 * UNIT * y
+    }
+    vec![
+        (UnaryOp::Abs, |_| 0.0),
+        (UnaryOp::Neg, |_| 0.0),
+        (UnaryOp::Sign, |_| 0.0),
+        (UnaryOp::Floor, |_| 0.0),
+        (UnaryOp::Ceil, |_| 0.0),
+        (UnaryOp::Round, |_| 0.0),
+        (UnaryOp::Reciprocal, |x| 2.5 * UNIT / x.abs()),
+        (UnaryOp::Sqrt, |x| 5.0 * UNIT * x.abs().sqrt()),
+        (UnaryOp::Exp, exp),
+        (UnaryOp::Log, |x| (3.0 * UNIT * x.abs().ln().abs()).max(2f64.powi(-21))),
+        // What is left of x after whole quarters has a unit of x / 2^20 at most, and the polynomials four roundings.
+        (UnaryOp::Sin, |x| 4.0 * UNIT + x.abs() * UNIT * 0.01),
+        (UnaryOp::Cos, |x| 4.0 * UNIT + x.abs() * UNIT * 0.01),
+        (UnaryOp::Erf, |_| FITTED),
+        (UnaryOp::Tanh, |_| FITTED),
+        (UnaryOp::Sigmoid, sigmoid),
+        (UnaryOp::HardSigmoid { alpha: 0.25, beta: 0.4 }, |x| UNIT * (1.0 + x.abs())),
+        (UnaryOp::HardSwish, |x| 2.0 * UNIT * (x.abs() + x * x)),
+        (UnaryOp::Swish { alpha: 1.5 }, |x| x.abs() * (sigmoid(1.5 * x) + UNIT * (1.0 + x.abs()))),
+        (UnaryOp::Softplus, |x| 2f64.powi(-21) + 3.0 * UNIT * (x.abs() + 1.0)),
+        // n is of the error of e^x, which counts less and less in n / (n + 2).
+        (UnaryOp::Mish, |x| x.abs() * (2.0 * exp(-x.abs()) + 8.0 * UNIT)),
+        (UnaryOp::Gelu { tanh: false }, |x| 0.5 * x.abs() * (FITTED + 4.0 * UNIT)),
+        (UnaryOp::Gelu { tanh: true }, |x| {
+            let u = 1.5957691216057308 * (x + 0.044715 * x * x * x);
+            x.abs() * (sigmoid(u) + 4.0 * UNIT * u.abs() * (-u.abs()).exp())
+        }),
+        (UnaryOp::Elu { alpha: 1.5 }, |x| 1.5 * (exp(x.min(0.0)) + 2.0 * UNIT)),
+        (UnaryOp::Selu { alpha: 1.67, gamma: 1.05 }, |x| {
+            1.76 * (exp(x.min(0.0)) + 3.0 * UNIT) + UNIT * x.abs()
+        }),
+        (UnaryOp::Celu { alpha: 1.5 }, |x| 1.5 * (exp(x.min(0.0) / 1.5) + 5.0 * UNIT) + UNIT * x.abs()),
+        (UnaryOp::LeakyRelu { alpha: 0.01 }, |x| UNIT * x.abs()),
+    ]
+}
+
+fn apply(gpu: &Gpu, x: &Tensor, out: Element, function: UnaryOp, place: Place) -> Tensor {
+    let input = Input::new(gpu, x, place);
+    let made = Output::new(gpu, out, x.shape()[0], x.shape()[1], place);
+    let d = UnaryDescriptor { element: x.element(), out, function: Some(function), ..Default::default() };
+    let op = Unary::with_kernels(gpu.kernels(), &d).unwrap();
+    run(gpu, op.bind(&UnaryBindings { x: input.view(), params: None, out: made.view() }));
+    made.read(gpu)
+}
+
+#[test]
+fn functions_are_near_the_reference() {
+    let Some(gpu) = gpu() else { return };
+    let mut rng = Rng(3);
+    for (i, (function, bound)) in functions().into_iter().enumerate() {
+        for (element, shape) in [(Element::F32, [3, 85]), (Element::F32, [4, 64]), (Element::F16, [3, 85])] {
+            let n = shape[0] * shape[1];
+            let mut v: Vec<f32> =
+                (0..n).map(|_| rng.unit() * [1.0, 6.0, 30.0][rng.next() as usize % 3]).collect();
+            v[..8].copy_from_slice(&[f32::NAN, 2.5, -0.5, 3.5, 1.0, -1.0, 87.0, -87.0]);
+            if matches!(function, UnaryOp::Log | UnaryOp::Sqrt) {
+                v.iter_mut().for_each(|x| *x = x.abs());
+            }
+            let x = float(element, shape, &v);
+            let got = apply(gpu, &x, element, function, PLACES[i % 3]).to_f32();
+            let want = reference::unary(function, &x).unwrap().to_f32();
+            for ((x, g), w) in x.to_f32().into_iter().zip(got).zip(want) {
+                let rounding = match element {
+                    Element::F16 => 2f64.powi(-10) * f64::from(w.abs()) + 2f64.powi(-24),
+                    _ => f64::from(f32::EPSILON) * f64::from(w.abs()) + 2f64.powi(-120),
+                };
+                let most = bound(x.into()) + rounding;
+                let near = (f64::from(g) - f64::from(w)).abs() <= most || g == w;
+                assert!(near || (w.is_nan() && g.is_nan()), "{function:?} of {x} is {g}, not {w}: {most:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn predicates_and_integers_equal_the_reference() {
+    let Some(gpu) = gpu() else { return };
+    let truth = |t: &Tensor| reference::cast(t, Element::I32).unwrap();
+    let v = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -1.5, 65504.0, f32::NAN];
+    for (i, element) in [Element::F32, Element::F16].into_iter().enumerate() {
+        let x = float(element, [7, 19], &v.repeat(19));
+        let inf = |negative, positive| UnaryOp::IsInf { negative, positive };
+        for function in [UnaryOp::IsNan, inf(true, true), inf(true, false), inf(false, true)] {
+            let want = truth(&reference::unary(function, &x).unwrap());
+            assert_eq!(
+                apply(gpu, &x, Element::I32, function, PLACES[i + 1]),
+                want,
+                "{function:?} {element:?}"
+            );
+        }
+    }
+    let x = Tensor::new([3, 3], Data::I32(vec![i32::MIN, -7, 0, 9, i32::MAX, 1, -1, 2, 3])).unwrap();
+    for function in [UnaryOp::Abs, UnaryOp::Neg, UnaryOp::Sign] {
+        let want = reference::unary(function, &x).unwrap();
+        assert_eq!(apply(gpu, &x, Element::I32, function, PLACES[0]), want, "{function:?}");
+    }
+    let x = Tensor::new([2, 17], Data::Bool((0..34).map(|i| i % 3 == 0).collect())).unwrap();
+    let want = truth(&reference::unary(UnaryOp::Not, &x).unwrap());
+    assert_eq!(apply(gpu, &truth(&x), Element::I32, UnaryOp::Not, PLACES[2]), want);
+    let wrong = UnaryDescriptor { function: Some(UnaryOp::Not), ..Default::default() };
+    assert!(matches!(Unary::new(gpu.device(), &wrong), Err(Error::Element { .. })));
 }

@@ -4,7 +4,8 @@
 pub mod conv;
 pub mod elementwise;
 pub mod gemm;
-pub mod small;
+pub mod rows;
+mod small;
 
 use std::time::{Duration, Instant};
 use weighbridge::Gpu;
@@ -73,6 +74,12 @@ pub fn groups() -> Vec<Make> {
     add(small::UNARY, Box::new(small::unary));
     add(small::PERMUTE, Box::new(small::permute));
     add(small::QUANT_PARAMS, Box::new(small::quant_params));
+    for shape in rows::SOFTMAX {
+        add(&rows::name("softmax", shape), Box::new(move |gpu| rows::softmax(gpu, shape)));
+    }
+    for shape in rows::NORM {
+        add(&rows::name("norm", shape), Box::new(move |gpu| rows::norm(gpu, shape)));
+    }
     all.into_iter().filter(|(name, _)| name.contains(&filter)).map(|(_, make)| make).collect()
 }
 

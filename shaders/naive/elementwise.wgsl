@@ -117,3 +117,28 @@ fn quant_params(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workg
     made_params[i] = QuantParams(scale, 1.0 / scale, clamp(-128 - i32(round(lo / scale)), -128, 127), 0);
 }
 @group(0) @binding(2) var<storage, read_write> made_params: array<QuantParams>;
+
+// Rows of p.y: a thread for each, the exponentials made twice.
+@compute @workgroup_size(64, 1, 1)
+fn softmax(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x >= p.x { return; }
+    let base = id.x * p.y;
+    var most = -3e38;
+    for (var c = 0u; c < p.y; c++) { most = max(most, x[base + c]); }
+    var sum = 0.0;
+    for (var c = 0u; c < p.y; c++) { sum += exp(x[base + c] - most); }
+    for (var c = 0u; c < p.y; c++) { activated[base + c] = exp(x[base + c] - most) / sum; }
+}
+
+@compute @workgroup_size(64, 1, 1)
+fn norm(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x >= p.x { return; }
+    let base = id.x * p.y;
+    var mean = 0.0;
+    for (var c = 0u; c < p.y; c++) { mean += x[base + c]; }
+    mean /= f32(p.y);
+    var variance = 0.0;
+    for (var c = 0u; c < p.y; c++) { variance += (x[base + c] - mean) * (x[base + c] - mean); }
+    let factor = 1.0 / sqrt(variance / f32(p.y) + 1e-5);
+    for (var c = 0u; c < p.y; c++) { reals[base + c] = (x[base + c] - mean) * factor * other[c]; }
+}

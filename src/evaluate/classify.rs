@@ -1,6 +1,7 @@
 //! Classes, and how often two lists of them agree.
 
 use crate::error::{Error, Result};
+use crate::evaluate::{Batch, named};
 use crate::session::Session;
 use crate::tensor::Tensor;
 
@@ -28,31 +29,34 @@ pub fn agreement(a: &[Option<usize>], b: &[Option<usize>]) -> Result<f64> {
     Ok(same as f64 / a.len().max(1) as f64)
 }
 
+/// The class of each row of an output: the argmax over the last dimension.
+pub fn classes(logits: &Tensor) -> Vec<Option<usize>> {
+    let width = logits.shape().last().copied().unwrap_or(1);
+    logits.to_f32().chunks(width.max(1)).map(argmax).collect()
+}
+
 /// The class of each row of each batch: the argmax of the model's first output, whose outermost dimension is the
-/// batch. `on_batch` is told of the rows after each batch.
+/// batch and which has no other but the classes. `on_batch` is told of the rows after each batch.
 ///
 /// # Errors
 /// As [`Session::run`]; [`Error::Model`] where the output does not have a row for each of the batch's.
 pub async fn predict(
     session: &Session<'_>,
-    input: &str,
-    batches: &[Tensor],
+    batches: &[Batch],
     mut on_batch: impl FnMut(usize),
 ) -> Result<Vec<Option<usize>>> {
-    let mut classes = Vec::new();
+    let mut all = Vec::new();
     for batch in batches {
-        let rows = batch.shape().first().copied().unwrap_or(1);
-        let outputs = session.run(&[(input, batch)]).await?;
-        let Some(logits) = outputs.first().filter(|y| y.shape().first() == Some(&rows)) else {
+        let rows = batch.first().and_then(|(_, x)| x.shape().first()).copied().unwrap_or(1);
+        let outputs = session.run(&named(batch)).await?;
+        let Some(logits) = outputs.first().filter(|y| y.shape().len() == 2 && y.shape()[0] == rows) else {
             let found = outputs.first().map(Tensor::shape);
             return Err(Error::Model(format!("a batch of {rows} gave an output of shape {found:?}")));
         };
-        let values = logits.to_f32();
-        let width = values.len() / rows.max(1);
-        classes.extend((0..rows).map(|r| argmax(&values[r * width..(r + 1) * width])));
+        all.extend(classes(logits));
         on_batch(rows);
     }
-    Ok(classes)
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -66,6 +70,13 @@ mod tests {
         assert_eq!(argmax(&[f32::NEG_INFINITY]), Some(0));
         assert_eq!(argmax(&[f32::NAN]), None);
         assert_eq!(argmax(&[]), None);
+    }
+
+    #[test]
+    fn classes_are_of_the_last_dimension() {
+        let y = Tensor::f32([2, 1, 3], [0.0, 2.0, 1.0, 5.0, 4.0, 3.0]).unwrap();
+        assert_eq!(classes(&y), [Some(1), Some(0)]);
+        assert_eq!(classes(&Tensor::f32([2, 0], []).unwrap()), []);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How long runs take.
 
 use crate::error::Result;
+use crate::evaluate::{Batch, named};
 use crate::session::Session;
-use crate::tensor::Tensor;
 use std::time::{Duration, Instant};
 
 /// How often [`latencies`] runs each session.
@@ -35,14 +35,14 @@ pub fn median(durations: &[Duration]) -> Option<Duration> {
 /// As [`Session::run`].
 pub async fn latencies(
     sessions: &[Session<'_>],
-    input: &str,
-    batch: &Tensor,
+    batch: &Batch,
     rounds: Rounds,
     mut on_round: impl FnMut(),
 ) -> Result<Vec<f64>> {
+    let inputs = named(batch);
     for _ in 0..rounds.warm_up {
         for session in sessions {
-            session.run(&[(input, batch)]).await?;
+            session.run(&inputs).await?;
         }
         on_round();
     }
@@ -54,7 +54,7 @@ pub async fn latencies(
         }
         for (session, times) in sessions.iter().zip(&mut times) {
             let start = Instant::now();
-            session.run(&[(input, batch)]).await?;
+            session.run(&inputs).await?;
             times.push(start.elapsed());
         }
         on_round();

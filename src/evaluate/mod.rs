@@ -3,6 +3,7 @@
 //! ```text
 //! Variant::all(model, bytes, batches)     fp32, fp16, static int8, dynamic int8
 //!   -> predict(session, images)           classes -> accuracy, agreement
+//!   -> Differences                        of outputs from fp32's, whatever they mean
 //!   -> latencies(sessions, batch)         medians, the variants interleaved
 //!   -> Report                             a table for people, JSON for machines
 //! ```
@@ -12,11 +13,23 @@
 //! back.
 
 mod classify;
+mod difference;
 mod latency;
 mod report;
 mod variant;
 
-pub use classify::{agreement, argmax, predict};
+pub use classify::{agreement, argmax, classes, predict};
+pub use difference::{Difference, Differences};
 pub use latency::{Rounds, latencies, median};
 pub use report::{AdapterReport, Report, Row};
 pub use variant::Variant;
+
+use crate::tensor::Tensor;
+
+/// The inputs of one run, by name.
+pub type Batch = Vec<(String, Tensor)>;
+
+/// As [`crate::Session::run`] takes it.
+fn named(batch: &Batch) -> Vec<(&str, &Tensor)> {
+    batch.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect()
+}

@@ -1,6 +1,7 @@
 //! What was measured, on what.
 
 use crate::Gpu;
+use crate::evaluate::Difference;
 use std::collections::BTreeMap;
 
 /// The device that was measured on.
@@ -67,10 +68,13 @@ pub struct Row {
     pub disk_bytes: u64,
     /// Bytes of weights, parameters and activations in GPU memory, at batch 1.
     pub gpu_bytes: u64,
-    /// The fraction of images whose largest logit is their label's.
-    pub top1: f64,
-    /// The fraction of images with the same largest logit as in fp32.
-    pub agreement: f64,
+    /// The fraction of rows whose largest logit is their label's, where there are labels.
+    pub top1: Option<f64>,
+    /// The fraction of rows with the same largest logit as in fp32, where the output is one of logits.
+    pub agreement: Option<f64>,
+    /// How far the outputs are from fp32's, where that was measured.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub differences: Vec<Difference>,
     /// The median time of a run (upload, compute, read back) in milliseconds, by batch size.
     pub latency_ms: BTreeMap<usize, f64>,
     /// How long calibration took, its kernels' compilation included, in milliseconds, where it was needed.
@@ -103,23 +107,47 @@ impl Report {
         };
         let batches: Vec<usize> = rows.first().map_or(Vec::new(), |r| r.latency_ms.keys().copied().collect());
 
+        let any = |of: &dyn Fn(&Row) -> bool| rows.iter().any(|r| of(r));
+        let (top1, agreement) = (any(&|r| r.top1.is_some()), any(&|r| r.agreement.is_some()));
+        let (differences, calibration) =
+            (any(&|r| !r.differences.is_empty()), any(&|r| r.calibration_ms.is_some()));
+        let several = any(&|r| r.differences.len() > 1);
+
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
-        let mut header: Vec<String> =
-            [model, "file, kB", "GPU, kB", "top-1 %", "agree %"].map(String::from).into();
-        header.extend(batches.iter().map(|b| format!("batch {b} ms")));
-        header.push("calib. ms".into());
+        let mut header: Vec<String> = [model, "file, kB", "GPU, kB"].map(String::from).into();
+        let mut add = |wanted: bool, name: &str| header.extend(wanted.then(|| name.to_owned()));
+        add(top1, "top-1 %");
+        add(agreement, "agree %");
+        add(several, "output");
+        add(differences, "cosine");
+        add(differences, "max diff");
+        batches.iter().for_each(|b| add(true, &format!("batch {b} ms")));
+        add(calibration, "calib. ms");
         table.set_header(header);
+        let percent = |x: Option<f64>| x.map_or("-".into(), |x| format!("{:.2}", x * 100.0));
         for row in rows.iter().copied() {
             let mut cells = vec![
                 row.variant.clone(),
                 cell(row, &|r| Some(r.disk_bytes as f64), kilobytes),
                 cell(row, &|r| Some(r.gpu_bytes as f64), kilobytes),
-                format!("{:.2}", row.top1 * 100.0),
-                format!("{:.2}", row.agreement * 100.0),
             ];
+            // A line for each output.
+            let lines = |of: &dyn Fn(&Difference) -> String| {
+                row.differences.iter().map(of).collect::<Vec<_>>().join("\n")
+            };
+            let number = |x: Option<f64>, digits: usize| match x {
+                Some(x) if digits > 0 => format!("{x:.digits$}"),
+                Some(x) => format!("{x:.2e}"),
+                None => "not finite".into(),
+            };
+            cells.extend(top1.then(|| percent(row.top1)));
+            cells.extend(agreement.then(|| percent(row.agreement)));
+            cells.extend(several.then(|| lines(&|d| d.output.clone())));
+            cells.extend(differences.then(|| lines(&|d| number(d.cosine, 5))));
+            cells.extend(differences.then(|| lines(&|d| number(d.max_abs, 0))));
             cells.extend(batches.iter().map(|b| cell(row, &|r| r.latency_ms.get(b).copied(), milliseconds)));
-            cells.push(row.calibration_ms.map_or("-".into(), milliseconds));
+            cells.extend(calibration.then(|| row.calibration_ms.map_or("-".into(), milliseconds)));
             table.add_row(cells);
         }
         for column in table.column_iter_mut().skip(1) {
@@ -160,8 +188,9 @@ mod tests {
             variant: variant.into(),
             disk_bytes: size,
             gpu_bytes: size * 2,
-            top1: 0.9196,
-            agreement: 0.9982,
+            top1: Some(0.9196),
+            agreement: Some(0.9982),
+            differences: Vec::new(),
             latency_ms: [(1, ms), (64, ms * 20.0)].into(),
             calibration_ms,
         };
@@ -196,6 +225,24 @@ mod tests {
         }
         assert!(table.contains("1688 ┆"), "fp32 beside itself: {table}");
         assert!(table.lines().all(|l| l.chars().count() <= 100), "{table}");
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_output_and_no_empty_columns() {
+        let mut report = report();
+        for row in &mut report.rows {
+            row.top1 = None;
+            let d = |output: &str, max_abs| Difference { output: output.into(), cosine: Some(0.99), max_abs };
+            row.differences = vec![d("boxes", Some(0.25)), d("scores", None)];
+        }
+        let table = report.table("cnn");
+        assert!(!table.contains("top-1") && table.contains("99.82"), "{table}");
+        for cell in ["boxes", "scores", "0.99000", "2.50e-1", "not finite"] {
+            assert!(table.contains(cell), "{cell} is not in {table}");
+        }
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["rows"][0]["differences"][1]["max_abs"], serde_json::Value::Null);
+        assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
     }
 
     #[test]

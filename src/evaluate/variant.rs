@@ -2,11 +2,11 @@
 
 use crate::Gpu;
 use crate::calibrate::Calibrator;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::evaluate::Batch;
 use crate::graph::Model;
 use crate::optimize;
 use crate::quant::Observer;
-use crate::tensor::Tensor;
 use std::time::{Duration, Instant};
 
 /// A model in one of its forms.
@@ -21,22 +21,17 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// An f32 model, the same in f16, in static int8 calibrated on `batches` of its only input, and in dynamic int8.
+    /// An f32 model, the same in f16, in static int8 calibrated on `batches`, and in dynamic int8.
     ///
     /// # Errors
-    /// [`Error::Model`] where the model has not one input; else those of [`Calibrator`] and [`crate::optimize`].
-    pub async fn all(gpu: &Gpu, model: &Model, batches: Vec<Tensor>) -> Result<Vec<Self>> {
-        let &[input] = model.inputs() else {
-            return Err(Error::Model(format!("expected one input, found {}", model.inputs().len())));
-        };
-        let input = model.value(input).name.as_str();
+    /// Those of [`Calibrator`] and [`crate::optimize`].
+    pub async fn all(gpu: &Gpu, model: &Model, batches: Vec<Batch>) -> Result<Vec<Self>> {
         let half = optimize::half(model)?.model;
         let dynamic = optimize::dynamic_int8(model, &Default::default())?;
 
         let start = Instant::now();
         let mut calibrator = Calibrator::new(gpu, model, Observer::MinMax)?;
-        let batches = batches.into_iter().map(|batch| Ok(vec![(input.to_owned(), batch)]));
-        calibrator.observe_all(futures_util::stream::iter(batches)).await?;
+        calibrator.observe_all(futures_util::stream::iter(batches.into_iter().map(Ok))).await?;
         let ranges = calibrator.finish().await?;
         let calibration = Some(start.elapsed());
         let fixed = optimize::static_int8(model, &ranges, &Default::default())?;

@@ -316,7 +316,8 @@ impl Model {
         self.add_node_as(name, op, inputs, output)
     }
 
-    /// Adds a node with a described output, whose shape is inferred as far as it can be known.
+    /// Adds a node with a described output, whose shape is inferred as far as it can be known. The inputs are ids, or
+    /// options of ids where one may be left out.
     ///
     /// # Errors
     /// [`Error::Model`] where the output's name is taken; [`Error::Node`] where the inputs do not fit the op.
@@ -324,11 +325,11 @@ impl Model {
         &mut self,
         name: impl Into<String>,
         op: Op,
-        inputs: &[ValueId],
+        inputs: &[impl Copy + Into<Option<ValueId>>],
         output: Output,
     ) -> Result<ValueId> {
         let id = ValueId(self.values.len());
-        let inputs = inputs.iter().map(|&i| Some(i)).collect();
+        let inputs = inputs.iter().map(|&i| i.into()).collect();
         let node = Node { name: name.into(), op, inputs, outputs: vec![id], fused: Vec::new() };
         self.check_arity(&node)?;
         let shapes: Vec<_> =

@@ -59,7 +59,10 @@ pub struct NodeProto {
 
 /// Values of [`Attribute::kind`] that are written.
 pub mod attribute {
+    pub const FLOAT: i32 = 1;
     pub const INT: i32 = 2;
+    pub const STRING: i32 = 3;
+    pub const TENSOR: i32 = 4;
     pub const INTS: i32 = 7;
 }
 

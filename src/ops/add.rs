@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
+use crate::ops::broadcast::{self, RANK};
 use crate::ops::gemm::bounds;
 use crate::ops::rows::{self, check_element, check_one_of, check_params, check_words};
 use crate::ops::tile::{optional, to_u32};
@@ -64,7 +65,6 @@ pub struct AddParams {
 }
 
 const OP: &str = "add";
-const RANK: usize = 6;
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
 
 fn shader(element: Element, out: Element, activate: bool, dims: u32) -> Shader {
@@ -98,74 +98,6 @@ pub(crate) fn shaders() -> Vec<Shader> {
     pairs.into_iter().flat_map(each).collect()
 }
 
-/// One dimension of the output over the innermost: its length, and words from one index to the next in each operand.
-#[derive(Clone, Copy, Debug)]
-struct Outer {
-    length: usize,
-    apart: [usize; 2],
-}
-
-/// The shape that two are broadcast to, outermost dimension first.
-fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
-    let rank = a.len().max(b.len());
-    if rank > RANK {
-        return Err(Error::Shape { op: OP, detail: format!("{a:?} and {b:?}: at most {RANK} dimensions") });
-    }
-    (0..rank)
-        .map(|d| match (aligned(a, rank, d), aligned(b, rank, d)) {
-            (x, y) if x == y || y == 1 => Ok(x),
-            (1, y) => Ok(y),
-            (x, y) => Err(Error::Shape {
-                op: OP,
-                detail: format!("{a:?} and {b:?} do not broadcast: {x} and {y} differ"),
-            }),
-        })
-        .collect()
-}
-
-/// Dimension `d` of `rank`, 1 where the shape has fewer.
-fn aligned(shape: &[usize], rank: usize, d: usize) -> usize {
-    (d + shape.len()).checked_sub(rank).map_or(1, |d| shape[d])
-}
-
-/// Checks a view against its shape.
-fn check_shape(name: &str, view: &View<'_>, shape: &[usize]) -> Result<()> {
-    let (columns, outer) = shape.split_last().map_or((1, &[][..]), |(&c, outer)| (c, outer));
-    let rows = outer.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    if rows == Some(view.rows) && columns == view.columns {
-        return Ok(());
-    }
-    Err(Error::Shape {
-        op: OP,
-        detail: format!("{name} is [{}, {}], but its shape is {shape:?}", view.rows, view.columns),
-    })
-}
-
-/// The output's dimensions over the innermost, from the inside, with neighbours that are evenly apart made one.
-fn outer(shape: &[usize], operands: [(&View<'_>, &[usize]); 2]) -> Vec<Outer> {
-    let rank = shape.len();
-    let mut step = operands.map(|(view, _)| view.pitch);
-    let mut all: Vec<Outer> = Vec::new();
-    for d in (0..rank.saturating_sub(1)).rev() {
-        let mut next = Outer { length: shape[d], apart: [0; 2] };
-        for (i, (_, own)) in operands.iter().enumerate() {
-            let length = aligned(own, rank, d);
-            next.apart[i] = if length == 1 { 0 } else { step[i] };
-            step[i] = step[i].saturating_mul(length);
-        }
-        if next.length == 1 {
-            continue;
-        }
-        match all.last_mut() {
-            Some(last) if (0..2).all(|i| next.apart[i] == last.apart[i].saturating_mul(last.length)) => {
-                last.length = last.length.saturating_mul(next.length);
-            }
-            _ => all.push(next),
-        }
-    }
-    all
-}
-
 impl Add {
     /// Prepares for a device.
     ///
@@ -196,12 +128,12 @@ impl Add {
     pub fn bind(&self, bindings: &AddBindings<'_>) -> Result<Call> {
         let (d, device) = (&self.descriptor, self.kernels.device());
         let AddBindings { a, a_shape, b, b_shape, params, out } = *bindings;
-        let shape = broadcast(a_shape, b_shape)?;
+        let shape = broadcast::shape(OP, &[a_shape, b_shape])?;
         for (name, view, shape, element) in
             [("a", &a, a_shape, d.element), ("b", &b, b_shape, d.element), ("out", &out, &shape, d.out)]
         {
             check_element(OP, name, view, element)?;
-            check_shape(name, view, shape)?;
+            broadcast::check_shape(OP, name, view, shape)?;
             check_words(OP, name, view)?;
         }
         if d.element == Element::I8 && params.is_none_or(|p| p.iter().any(|v| v.rows != 1)) {
@@ -212,20 +144,22 @@ impl Add {
             check_params(OP, name, view)?;
         }
         let flat = if a_shape == b_shape { rows::flatten([a, b, out]) } else { [a, b, out] };
-        let dims = if flat[2].rows == 1 { Vec::new() } else { outer(&shape, [(&a, a_shape), (&b, b_shape)]) };
+        let dims = match flat[2].rows {
+            1 => Vec::new(),
+            _ => broadcast::outer(&shape, [(&a, a_shape), (&b, b_shape)]),
+        };
         let [a, b, out] = flat;
         let (lo, hi) = bounds(d.activation);
         let quads = out.columns.div_ceil(4);
         let total = out.rows as u64 * quads as u64;
         let int = |what, v| to_u32(OP, what, v);
-        let step_of = |view: &View<'_>| u32::from(view.columns != 1 || out.columns == 1);
         let mut uniform = AddParams {
             total: int("elements / 4", total as usize)?,
             quads: int("columns", quads)?,
             columns: int("columns", out.columns)?,
             out_pitch: int("pitch of out", out.pitch)?,
-            a_column: step_of(&a),
-            b_column: step_of(&b),
+            a_column: broadcast::step(&a, &out),
+            b_column: broadcast::step(&b, &out),
             lo,
             hi,
             length: [1; 8],

@@ -3,33 +3,62 @@
 //! `new` checks features, `bind` checks shapes and limits and makes everything, `record` cannot fail.
 
 mod add;
+mod binary;
+mod broadcast;
+mod cast;
 mod catalogue;
 mod conv;
+mod function;
+mod conv_transpose;
+mod gather;
 mod gemm;
 mod gemm_i8;
 mod minmax;
+mod norm;
 mod permute;
 mod pool;
 mod quant_params;
 mod quantize;
 mod quantize_rows;
+mod reduce;
 mod rows;
+mod select;
+mod softmax;
+mod resize;
+mod rows;
+mod strided;
 mod tile;
 mod unary;
 
 pub use crate::kernel::{Call, Kernels, Shader};
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
+pub use binary::{Binary, BinaryBindings, BinaryDescriptor};
+pub use broadcast::BroadcastParams;
+pub use cast::{Cast, CastBindings, CastDescriptor};
 pub use catalogue::catalogue;
 pub use conv::{Conv, ConvBindings, ConvDescriptor, ConvOperands};
+pub use conv_transpose::{
+    ConvTranspose, ConvTransposeBindings, ConvTransposeDescriptor, ConvTransposeParams,
+};
+pub use gather::{Gather, GatherBindings, GatherDescriptor, GatherParams};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
+pub use norm::{Norm, NormBindings, NormDescriptor, NormParams};
 pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};
 pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
 pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
 pub use quantize::{Dequantize, Quantize, QuantizeBindings, QuantizeDescriptor};
 pub use quantize_rows::{QuantizeRows, QuantizeRowsBindings, QuantizeRowsDescriptor, QuantizeRowsParams};
+pub use reduce::{
+    Fold, Reduce, ReduceBindings, ReduceDescriptor, ReduceParams, Scan, ScanDescriptor, ScanParams,
+};
 pub use rows::{ElementwiseParams, Team};
+pub use select::{Select, SelectBindings, SelectDescriptor};
+pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
+pub use resize::{Resize, ResizeBindings, ResizeDescriptor, ResizeParams, ResizeTap};
+pub use rows::{ElementwiseParams, Team};
+pub use strided::{Axis, Outside, Strided, StridedAxis, StridedBindings, StridedDescriptor, StridedParams};
 pub use tile::{Blocking, Layout, Operand, Packed, Params};
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
@@ -38,12 +67,22 @@ pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 pub fn shaders() -> Vec<Shader> {
     [
         add::shaders(),
+        binary::shaders(),
+        cast::shaders(),
+        conv_transpose::shaders(),
+        gather::shaders(),
         minmax::shaders(),
+        norm::shaders(),
         permute::shaders(),
         pool::shaders(),
         quant_params::shaders(),
         quantize::shaders(),
         quantize_rows::shaders(),
+        reduce::shaders(),
+        softmax::shaders(),
+        select::shaders(),
+        resize::shaders(),
+        strided::shaders(),
         unary::shaders(),
     ]
     .concat()

@@ -214,3 +214,42 @@ pub(crate) fn sixteens(
     }
     Ok(call)
 }
+
+/// How whole rows are divided between threads.
+pub(crate) struct Teams {
+    pub team: Team,
+    /// Sixteens in a row.
+    pub units: usize,
+    /// Threads that come to one row.
+    pub lanes: usize,
+    pub grid: [u32; 3],
+}
+
+impl Teams {
+    /// Rows that are gone through `passes` times, sixteen elements at a step.
+    ///
+    /// lavapipe gives an invocation 65,535 iterations and then leaves its loops silently: longer rows are a workgroup's
+    /// in any case.
+    pub fn new(
+        device: &wgpu::Device,
+        op: &'static str,
+        x: &View<'_>,
+        team: Team,
+        passes: usize,
+    ) -> Result<Self> {
+        let most = 64_000 / passes;
+        let units = x.columns.div_ceil(16);
+        let team = if units > most { Team::Workgroup } else { team };
+        // A workgroup: two sixteens a thread where the row is short, for fewer steps to fold.
+        let (threads, lanes) = match team {
+            Team::Workgroup => (64, units.div_ceil(2).max(1).next_power_of_two().min(64)),
+            Team::Thread => (8, 1),
+        };
+        if units.div_ceil(lanes) > most {
+            let (needed, limit) = (x.columns as u64, most as u64 * 64 * 16);
+            return Err(Error::Limit { op, what: "columns".into(), needed, limit });
+        }
+        let grid = kernel::grid(device, op, x.rows.div_ceil(threads / lanes) as u64)?;
+        Ok(Self { team, units, lanes, grid })
+    }
+}

@@ -1,8 +1,10 @@
-//! Elementwise activations, and casts between f32 and f16.
+//! Functions of one element: activations and others, and casts between f32 and f16.
 
 use crate::error::{Error, Result};
-use crate::graph::Activation;
+use crate::graph::{Activation, UnaryOp};
 use crate::kernel::{Call, Kernels, Shader, Variant};
+use crate::ops::cast::{self, Step};
+use crate::ops::function;
 use crate::ops::gemm::bounds;
 use crate::ops::rows::{self, check_element, check_one_of, check_params, check_same};
 use crate::tensor::{Element, View};
@@ -10,12 +12,14 @@ use crate::tensor::{Element, View};
 /// What is asked of a [`Unary`].
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct UnaryDescriptor {
-    /// Element type of `x`: F32, F16 or I8.
+    /// Element type of `x`: F32, F16 or I8; I32 for a function of integers or truth values (0 or 1).
     pub element: Element,
-    /// Element type of the output: F32 or F16, I8 from I8.
+    /// Element type of the output: F32 or F16, I8 from I8; I32 for truth values (0 or 1) and functions of I32.
     pub out: Element,
     /// Applied to each element.
     pub activation: Activation,
+    /// Applied to each element instead, where it is given: of reals any but Not; of I32 Abs, Neg, Sign and Not.
+    pub function: Option<UnaryOp>,
 }
 
 /// The tensors of a [`Unary`].
@@ -32,8 +36,9 @@ pub struct UnaryBindings<'a> {
 /// The activation of each element, rounded to nearest even where the output is f16 (65520 and above become infinite).
 ///
 /// NaN stays NaN; an activation's bounds are finite, so that it makes an infinity the largest number. In int8 the bounds
-/// are integers, as in [`crate::reference::activation_limits`]. See [`crate::reference::activate`] and
-/// [`crate::reference::to_f16`].
+/// are integers, as in [`crate::reference::activation_limits`]. See [`crate::reference::activate`],
+/// [`crate::reference::to_f16`] and, for the other functions, [`crate::reference::unary`]: they are computed in f32, sine
+/// and cosine for up to 2^13 radians.
 pub struct Unary {
     kernels: Kernels,
     descriptor: UnaryDescriptor,
@@ -42,12 +47,27 @@ pub struct Unary {
 const OP: &str = "unary";
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
 
-fn shader(from: Element, to: Element, activate: bool, x_vec: bool, out_vec: bool) -> Shader {
+/// What a kernel for reals makes of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Apply {
+    /// The same.
+    Nothing,
+    /// Clamped to the uniform's bounds.
+    Clamp,
+    /// A function, by its flag.
+    Function(&'static str),
+}
+
+fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool) -> Shader {
     let flag = u32::from;
     let params = include_str!("../../shaders/common/elementwise_params.wgsl");
     let label = format!(
         "unary/{from:?} to {to:?}{}{}{}",
-        if activate { " activated" } else { "" },
+        match apply {
+            Apply::Nothing => String::new(),
+            Apply::Clamp => " activated".into(),
+            Apply::Function(name) => format!(" {}", name.to_lowercase()),
+        },
         if x_vec { "" } else { " from words" },
         if out_vec { "" } else { " to words" }
     );
@@ -60,18 +80,25 @@ fn shader(from: Element, to: Element, activate: bool, x_vec: bool, out_vec: bool
         ];
         return Variant { label: "unary/I8".into(), enable: &[], consts: &[], files: &files }.render();
     }
-    let consts = [
+    let mut consts = vec![
         ("X_F16", flag(from == Element::F16)),
         ("OUT_F16", flag(to == Element::F16)),
         ("X_VEC", flag(x_vec)),
         ("OUT_VEC", flag(out_vec)),
-        ("ACTIVATE", flag(activate)),
+        ("ACTIVATE", flag(apply == Apply::Clamp)),
+        ("FUNCTION", flag(matches!(apply, Apply::Function(_)))),
     ];
+    let mut text = "";
+    if let Apply::Function(name) = apply {
+        consts.extend(function::consts(name));
+        text = function::TEXT;
+    }
     let files = [
         params,
         include_str!("../../shaders/common/load_float.wgsl"),
         include_str!("../../shaders/common/store16.wgsl"),
         if to == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
+        text,
         include_str!("../../shaders/unary.wgsl"),
     ];
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
@@ -79,13 +106,36 @@ fn shader(from: Element, to: Element, activate: bool, x_vec: bool, out_vec: bool
 
 /// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
-    let mut all = vec![shader(Element::I8, Element::I8, true, false, false)];
+    let mut all = vec![shader(Element::I8, Element::I8, Apply::Clamp, false, false)];
     for from in FLOATS {
         for to in FLOATS {
-            all.extend((0..8).map(|i| shader(from, to, i & 1 != 0, i & 2 != 0, i & 4 != 0)));
+            for apply in [Apply::Nothing, Apply::Clamp, Apply::Function("GELU")] {
+                all.extend((0..4).map(|i| shader(from, to, apply, i & 1 != 0, i & 2 != 0)));
+            }
         }
     }
+    // Functions share no text with how elements are read and written: one of each will do.
+    let each = |name| shader(Element::F32, Element::F32, Apply::Function(name), true, true);
+    all.extend(function::flags().map(each));
+    for from in FLOATS {
+        all.extend([Step::IsNan, Step::IsInf].map(|step| cast::shader(OP, from, Element::I32, step)));
+    }
+    let steps = [Step::Abs, Step::Neg, Step::Sign, Step::Not];
+    all.extend(steps.map(|step| cast::shader(OP, Element::I32, Element::I32, step)));
     all
+}
+
+/// The function as one that makes integers, where it is; then of which elements.
+fn integer_step(op: UnaryOp, element: Element) -> Option<Step> {
+    match (op, element) {
+        (UnaryOp::IsNan, _) => Some(Step::IsNan),
+        (UnaryOp::IsInf { .. }, _) => Some(Step::IsInf),
+        (UnaryOp::Not, _) => Some(Step::Not),
+        (UnaryOp::Abs, Element::I32) => Some(Step::Abs),
+        (UnaryOp::Neg, Element::I32) => Some(Step::Neg),
+        (UnaryOp::Sign, Element::I32) => Some(Step::Sign),
+        _ => None,
+    }
 }
 
 impl Unary {
@@ -102,7 +152,22 @@ impl Unary {
     /// # Errors
     /// See [`Unary::new`].
     pub fn with_kernels(kernels: &Kernels, d: &UnaryDescriptor) -> Result<Self> {
-        if d.element == Element::I8 {
+        if let Some(function) = d.function {
+            if d.activation != Activation::Identity {
+                let detail = format!("both {function:?} and {:?}: one at a time", d.activation);
+                return Err(Error::Argument { op: OP, detail });
+            }
+            match integer_step(function, d.element) {
+                Some(Step::IsNan | Step::IsInf) => check_one_of(OP, d.element, &FLOATS, "F32 or F16")?,
+                Some(_) => check_one_of(OP, d.element, &[Element::I32], "I32")?,
+                None => {
+                    check_one_of(OP, d.element, &FLOATS, "F32 or F16")?;
+                    return check_one_of(OP, d.out, &FLOATS, "F32 or F16")
+                        .map(|()| Self { kernels: kernels.clone(), descriptor: *d });
+                }
+            }
+            check_one_of(OP, d.out, &[Element::I32], "I32 for integers and truth values")?;
+        } else if d.element == Element::I8 {
             check_one_of(
                 OP,
                 d.out,
@@ -138,9 +203,25 @@ impl Unary {
         let (lo, hi) = bounds(d.activation);
         // In int8 the bounds are divided, for which they must be finite.
         let (lo, hi) = (lo.clamp(f32::MIN, f32::MAX), hi.clamp(f32::MIN, f32::MAX));
-        let activate = d.activation != Activation::Identity;
+        if let Some((function, step)) = d.function.and_then(|f| Some((f, integer_step(f, d.element)?))) {
+            let counts = match function {
+                UnaryOp::IsInf { negative, positive } => [negative, positive],
+                _ => [false; 2],
+            };
+            let counts = counts.map(|b| f32::from(u8::from(b)));
+            let shader = cast::shader(OP, d.element, d.out, step);
+            return rows::sixteens(&self.kernels, OP, shader, &x, None, &out, counts);
+        }
+        let (apply, lo, hi) = match d.function.and_then(|f| Some((f, function::flag(f)?))) {
+            Some((f, flag)) => {
+                let [alpha, beta] = function::parameters(f);
+                (Apply::Function(flag), alpha, beta)
+            }
+            None if d.activation == Activation::Identity => (Apply::Nothing, lo, hi),
+            None => (Apply::Clamp, lo, hi),
+        };
         let vectors = (rows::reads_vectors(&x), rows::writes_sixteens(&out));
-        let shader = shader(d.element, d.out, activate, vectors.0, vectors.1);
+        let shader = shader(d.element, d.out, apply, vectors.0, vectors.1);
         rows::sixteens(&self.kernels, OP, shader, &x, b.params.as_ref(), &out, [lo, hi])
     }
 }

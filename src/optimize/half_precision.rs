@@ -2,7 +2,7 @@
 
 use super::rewrite::{Rewrite, require_f32};
 use crate::error::Result;
-use crate::graph::{Model, Op, Output};
+use crate::graph::{Deferred, Model, Op, Output};
 use crate::tensor::{Data, Element, Tensor};
 use half::f16;
 
@@ -17,14 +17,15 @@ pub struct Half {
     pub flushed: usize,
 }
 
-/// Half precision, as PyTorch's `module.half()`: every constant, biases too, and every value in between becomes f16.
+/// Half precision, as PyTorch's `module.half()`: every float constant, biases too, and every float value in
+/// between becomes f16; integers and truth values stay.
 /// The graph's inputs and outputs stay f32, with a Cast at entry and exit. Kernels accumulate in f32.
 ///
 /// Constants are rounded to nearest even and saturated to +-65504 instead of becoming infinite, as PyTorch's
 /// `HandleWeightsSaturation` does it.
 ///
 /// # Errors
-/// [`crate::Error::Argument`] where the model is not f32 throughout; as [`Model::validate`].
+/// [`crate::Error::Argument`] where some of the model's reals are not f32; as [`Model::validate`].
 pub fn half(model: &Model) -> Result<Half> {
     require_f32(model, "half")?;
     let mut rewrite = Rewrite::new(model)?;
@@ -32,40 +33,59 @@ pub fn half(model: &Model) -> Result<Half> {
     let mut narrow = vec![None; model.values().len()];
     for node in model.nodes() {
         let mut inputs = Vec::with_capacity(node.inputs.len());
-        for &id in node.inputs.iter().flatten() {
+        for (i, id) in node.inputs.iter().enumerate() {
+            let Some(id) = *id else {
+                inputs.push(None);
+                continue;
+            };
             let value = model.value(id);
+            // Integers stay, and so do the numbers that say how an op changes a shape: a Resize's scales.
+            if value.element != Element::F32 || (i > 0 && matches!(node.op, Op::Deferred(_))) {
+                inputs.push(Some(rewrite.real(id)?));
+                continue;
+            }
             let new = match (narrow[id.index()], &value.constant) {
                 (Some(new), _) => new,
                 (None, Some(constant)) => {
                     let tensor = narrowed(constant, &mut saturated, &mut flushed)?;
-                    rewrite.new.add_constant(&value.name, tensor)?
+                    rewrite.new.add_constant(rewrite.name_or(&value.name, "f16"), tensor)?
                 }
                 (None, None) => {
                     // A graph input: everything else was made narrow below.
                     let wide = rewrite.real(id)?;
-                    rewrite.new.add_node(
-                        rewrite.free_name(&format!("{}.f16", value.name)),
-                        Op::Cast,
-                        &[wide],
-                    )?
+                    let name = rewrite.free_name(&format!("{}.f16", value.name));
+                    let output = Output { name: name.clone(), element: Element::F16, quant: None };
+                    rewrite.new.add_node_as(name, Op::Cast, &[wide], output)?
                 }
             };
             narrow[id.index()] = Some(new);
-            inputs.push(new);
+            inputs.push(Some(new));
         }
         let y = node.outputs[0];
+        if model.value(y).element != Element::F32 {
+            rewrite.copy(node, &inputs)?;
+            continue;
+        }
         let name = match model.outputs().contains(&y) {
             true => rewrite.free_name(&format!("{}.f16", model.value(y).name)),
             false => model.value(y).name.clone(),
         };
+        let op = match &node.op {
+            Op::Deferred(Deferred::ConstantOfShape { value }) => Op::Deferred(Deferred::ConstantOfShape {
+                value: narrowed(value, &mut saturated, &mut flushed)?.into(),
+            }),
+            op => op.clone(),
+        };
         let output = Output { name, element: Element::F16, quant: None };
-        narrow[y.index()] = Some(rewrite.new.add_node_as(&node.name, node.op.clone(), &inputs, output)?);
+        narrow[y.index()] = Some(rewrite.add(node, op, &inputs, output)?);
     }
     let mut outputs = Vec::with_capacity(model.outputs().len());
     for &id in model.outputs() {
         outputs.push(match (rewrite.real[id.index()], narrow[id.index()]) {
             (None, Some(narrow)) if model.constant(id).is_none() => {
-                let wide = rewrite.new.add_node(&model.value(id).name, Op::Cast, &[narrow])?;
+                let name = &model.value(id).name;
+                let output = Output { name: name.clone(), ..Output::default() };
+                let wide = rewrite.new.add_node_as(name, Op::Cast, &[narrow], output)?;
                 rewrite.real[id.index()] = Some(wide);
                 wide
             }
@@ -73,7 +93,8 @@ pub fn half(model: &Model) -> Result<Half> {
             // An output that is a constant was not made by a node.
             (None, Some(narrow)) => {
                 let name = rewrite.free_name(&format!("{}.f32", model.value(id).name));
-                rewrite.new.add_node(name, Op::Cast, &[narrow])?
+                let output = Output { name: name.clone(), ..Output::default() };
+                rewrite.new.add_node_as(name, Op::Cast, &[narrow], output)?
             }
             (None, None) => rewrite.real(id)?,
         });

@@ -1,6 +1,7 @@
 //! Static and dynamic int8.
 
-use super::rewrite::{Rewrite, check_skip, require_f32};
+use super::policy::Policy;
+use super::rewrite::{Rewrite, require_f32};
 use super::weights::quantize_weight;
 use crate::calibrate::Ranges;
 use crate::error::Result;
@@ -17,14 +18,14 @@ pub struct StaticOptions {
     pub activations: Scheme,
     /// Parameters for each output channel of a weight, else one for the whole. On by default.
     pub per_channel: bool,
-    /// Names of nodes that stay float.
-    pub skip: Vec<String>,
+    /// Which nodes are quantized.
+    pub policy: Policy,
 }
 
 impl Default for StaticOptions {
     fn default() -> Self {
         let (weights, activations) = (Scheme::int8_symmetric(), Scheme::int8_affine());
-        Self { weights, activations, per_channel: true, skip: Vec::new() }
+        Self { weights, activations, per_channel: true, policy: Policy::default() }
     }
 }
 
@@ -42,8 +43,8 @@ pub struct DynamicOptions {
     pub per_row: bool,
     /// Whether convolutions are quantized too. On by default (PyTorch leaves them float).
     pub convs: bool,
-    /// Names of nodes that stay float.
-    pub skip: Vec<String>,
+    /// Which nodes are quantized.
+    pub policy: Policy,
 }
 
 impl Default for DynamicOptions {
@@ -54,7 +55,7 @@ impl Default for DynamicOptions {
             per_channel: true,
             per_row: true,
             convs: true,
-            skip: Vec::new(),
+            policy: Policy::default(),
         }
     }
 }
@@ -75,13 +76,32 @@ fn computes_in_int8(op: &Op) -> bool {
         )
 }
 
+/// The constant table that a node gathers from, where that is to be quantized: by default one that is large, an
+/// embedding.
+fn embedding(model: &Model, policy: &Policy, node: &Node) -> Option<ValueId> {
+    const LARGE: usize = 1 << 16;
+    let id = node.inputs[0].filter(|_| node.op == Op::Gather { axis: 0 })?;
+    let table = model.constant(id).filter(|t| t.element() == Element::F32 && t.shape().len() > 1)?;
+    policy.decide(node, table.len() >= LARGE).then_some(id)
+}
+
+/// Whether a node that has an int8 form, or passes values on, runs in it. Sums, pools and activations do so by default
+/// between convolutions, not beside a transformer's residual stream; without a policy, wherever they could.
+fn may_be_int8(model: &Model, policy: Option<&Policy>, node: &Node) -> bool {
+    let image = || node.outputs.first().is_some_and(|y| model.value(*y).shape.len() == 4);
+    let reals = || node.inputs[0].is_some_and(|x| model.value(x).element == Element::F32);
+    let has_form = (computes_in_int8(&node.op) || node.op.passes_values()) && reals();
+    let default = || is_product(&node.op) || node.op.passes_values() || image();
+    has_form && policy.is_none_or(|policy| policy.decide(node, default()))
+}
+
 /// For each value, whether some op reads it as int8, perhaps through ops that pass values on.
-fn wanted_as_int8(model: &Model, skip: &[String]) -> Vec<bool> {
+fn wanted_as_int8(model: &Model, policy: Option<&Policy>) -> Vec<bool> {
     let mut wanted = vec![false; model.values().len()];
-    for node in model.nodes().iter().rev().filter(|n| !skip.contains(&n.name)) {
-        let operands = if is_product(&node.op) { 1 } else { node.inputs.len() };
-        let passes = node.op.passes_values() && wanted[node.outputs[0].index()];
-        if passes || computes_in_int8(&node.op) {
+    for node in model.nodes().iter().rev().filter(|n| may_be_int8(model, policy, n)) {
+        let passes = node.op.passes_values();
+        let operands = if is_product(&node.op) || passes { 1 } else { node.inputs.len() };
+        if !passes || wanted[node.outputs[0].index()] {
             node.inputs[..operands].iter().flatten().for_each(|id| wanted[id.index()] = true);
         }
     }
@@ -99,11 +119,11 @@ fn origins(model: &Model) -> Vec<ValueId> {
     origins
 }
 
-/// The values whose ranges [`static_int8`] needs, whatever is skipped: inputs and results of ops that some int8 op
+/// The values whose ranges [`static_int8`] needs, whatever the policy: inputs and results of ops that some int8 op
 /// reads, and results that are made as int8. Constants, what passes values on, and the results of a Conv or Linear
 /// that only leave the model are not among them.
 pub fn observed_values(model: &Model) -> Vec<ValueId> {
-    let (wanted, origins) = (wanted_as_int8(model, &[]), origins(model));
+    let (wanted, origins) = (wanted_as_int8(model, None), origins(model));
     let mut observed = vec![false; model.values().len()];
     for id in model.value_ids() {
         observed[origins[id.index()].index()] |= wanted[id.index()];
@@ -115,19 +135,19 @@ pub fn observed_values(model: &Model) -> Vec<ValueId> {
 }
 
 /// Static int8, PyTorch's workflow (NUMERICS 5): Quantize at the inputs, int8 from op to op, float again where an op has
-/// no int8 form, is skipped, or the model ends. A Conv or Linear that nothing reads as int8 makes f32 directly.
+/// no int8 form, stays float by the policy, or the model ends. A Conv or Linear that nothing reads as int8 makes f32 directly.
 ///
 /// Max pools, reshapes, flattens and transposes have the parameters of what they read. Biases stay f32.
 ///
 /// # Errors
 /// [`crate::Error::Calibration`] where a range is missing or not finite (see [`observed_values`]);
-/// [`crate::Error::Argument`] where the model is not f32 throughout, a weight is not finite, a scheme is none, or `skip`
-/// names no node.
+/// [`crate::Error::Argument`] where the model is not f32 throughout, a weight is not finite, a scheme is none, or the
+/// policy names what the model does not have.
 pub fn static_int8(model: &Model, ranges: &Ranges, options: &StaticOptions) -> Result<Model> {
     require_f32(model, "static int8")?;
-    check_skip(model, &options.skip, "static int8")?;
+    options.policy.check(model, "static int8")?;
     let mut int8 = Static {
-        wanted: wanted_as_int8(model, &options.skip),
+        wanted: wanted_as_int8(model, Some(&options.policy)),
         origins: origins(model),
         int8: vec![None; model.values().len()],
         rewrite: Rewrite::new(model)?,
@@ -202,8 +222,7 @@ impl Static<'_> {
 
     /// Whether a node surely runs in int8 once its inputs do.
     fn may_be_int8(&self, node: &Node) -> bool {
-        let skipped = self.options.skip.contains(&node.name);
-        !skipped && (computes_in_int8(&node.op) || node.op.passes_values())
+        may_be_int8(self.rewrite.old, Some(&self.options.policy), node)
     }
 
     fn output(&self, id: ValueId, name: String) -> Result<Output> {
@@ -226,36 +245,71 @@ impl Static<'_> {
                 _ => wanted || read.iter().all(|id| has_int8(self, id)),
             };
         if !integer {
-            let inputs = read.iter().map(|id| self.real(*id)).collect::<Result<Vec<_>>>()?;
-            let name = &self.rewrite.old.value(y).name;
-            let output = Output { name: name.clone(), element: Element::F32, quant: None };
-            let new = self.rewrite.new.add_node_as(&node.name, node.op.clone(), &inputs, output)?;
-            self.rewrite.real[y.index()] = Some(new);
-            return Ok(());
+            let mut inputs = Vec::with_capacity(node.inputs.len());
+            let table = embedding(self.rewrite.old, &self.options.policy, node);
+            for id in &node.inputs {
+                inputs.push(match *id {
+                    Some(id) if table == Some(id) => {
+                        let (weights, per_channel) = (&self.options.weights, self.options.per_channel);
+                        Some(quantized_weight(&mut self.rewrite, id, weights, per_channel)?)
+                    }
+                    id => id.map(|id| self.real(id)).transpose()?,
+                });
+            }
+            return self.rewrite.copy(node, &inputs);
         }
         let inputs = if is_product(&node.op) {
             let x = self.int8(read[0])?;
             product_inputs(&mut self.rewrite, x, &read, &self.options.weights, self.options.per_channel)?
         } else {
-            read.iter().map(|id| self.int8(*id)).collect::<Result<Vec<_>>>()?
+            // What passes values on may read numbers that say how.
+            let operands = if node.op.passes_values() { 1 } else { read.len() };
+            let mut inputs = Vec::with_capacity(node.inputs.len());
+            for (i, id) in node.inputs.iter().enumerate() {
+                let new = |s: &mut Self, id| if i < operands { s.int8(id) } else { s.rewrite.real(id) };
+                inputs.push(id.map(|id| new(self, id)).transpose()?);
+            }
+            inputs
         };
         if is_product(&node.op) && !wanted {
             let output = Output { name: self.rewrite.old.value(y).name.clone(), ..Output::default() };
-            let new = self.rewrite.new.add_node_as(&node.name, node.op.clone(), &inputs, output)?;
+            let new = self.rewrite.add(node, node.op.clone(), &inputs, output)?;
             self.rewrite.real[y.index()] = Some(new);
             return Ok(());
         }
         let name = self.int8_name(y);
         let output = if node.op.passes_values() {
-            let quant = self.rewrite.new.value(inputs[0]).quant.clone();
+            let x = inputs[0].map(|x| self.rewrite.new.value(x));
+            let quant = x.and_then(|x| x.quant.clone());
             Output { name, element: Element::I8, quant }
         } else {
             self.output(y, name)?
         };
-        let new = self.rewrite.new.add_node_as(&node.name, node.op.clone(), &inputs, output)?;
+        let new = self.rewrite.add(node, node.op.clone(), &inputs, output)?;
         self.int8[y.index()] = Some(new);
         Ok(())
     }
+}
+
+/// A constant in int8; one that two nodes share is quantized once.
+fn quantized_weight(
+    rewrite: &mut Rewrite,
+    id: ValueId,
+    scheme: &Scheme,
+    per_channel: bool,
+) -> Result<ValueId> {
+    let old = rewrite.old.value(id);
+    let weight = match (rewrite.weights[id.index()], &old.constant) {
+        (Some(id), _) => id,
+        (None, Some(constant)) => {
+            let (tensor, quant) = quantize_weight(&old.name, constant, scheme, per_channel)?;
+            let name = rewrite.name_or(&old.name, "int8");
+            rewrite.new.add_constant_as(name, tensor, Some(quant))?
+        }
+        (None, None) => rewrite.real(id)?,
+    };
+    rewrite.weights[id.index()] = Some(weight);
+    Ok(weight)
 }
 
 /// What an int8 Conv or Linear reads: `x`, its weight quantized, its bias as it was.
@@ -265,22 +319,10 @@ fn product_inputs(
     read: &[ValueId],
     scheme: &Scheme,
     per_channel: bool,
-) -> Result<Vec<ValueId>> {
-    let old = rewrite.old.value(read[1]);
-    // A weight that two nodes share is quantized once.
-    let weight = match (rewrite.weights[read[1].index()], &old.constant) {
-        (Some(id), _) => id,
-        (None, Some(constant)) => {
-            let (tensor, quant) = quantize_weight(&old.name, constant, scheme, per_channel)?;
-            let name = rewrite.name_or(&old.name, "int8");
-            rewrite.new.add_constant_as(name, tensor, Some(quant))?
-        }
-        (None, None) => rewrite.real(read[1])?,
-    };
-    rewrite.weights[read[1].index()] = Some(weight);
-    let mut inputs = vec![x, weight];
+) -> Result<Vec<Option<ValueId>>> {
+    let mut inputs = vec![Some(x), Some(quantized_weight(rewrite, read[1], scheme, per_channel)?)];
     if let Some(bias) = read.get(2) {
-        inputs.push(rewrite.real(*bias)?);
+        inputs.push(Some(rewrite.real(*bias)?));
     }
     Ok(inputs)
 }
@@ -289,40 +331,49 @@ fn product_inputs(
 /// when the model runs, and makes f32. Needs no calibration. Ops that read the same value share its Quantize.
 ///
 /// # Errors
-/// [`crate::Error::Argument`] where the model is not f32 throughout, a weight is not finite, a scheme is none, or `skip`
-/// names no node.
+/// [`crate::Error::Argument`] where the model is not f32 throughout, a weight is not finite, a scheme is none, or the
+/// policy names what the model does not have.
 pub fn dynamic_int8(model: &Model, options: &DynamicOptions) -> Result<Model> {
     require_f32(model, "dynamic int8")?;
-    check_skip(model, &options.skip, "dynamic int8")?;
+    options.policy.check(model, "dynamic int8")?;
     let mut rewrite = Rewrite::new(model)?;
     // By the old value, for the whole tensor and for each row.
     let mut quantized = vec![[None; 2]; model.values().len()];
     for node in model.nodes() {
         let read: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
         let conv = matches!(node.op, Op::Conv { .. });
-        let chosen = is_product(&node.op) && (options.convs || !conv) && !options.skip.contains(&node.name);
-        let inputs = if chosen {
-            let per_row = options.per_row && !conv;
-            let cached = quantized[read[0].index()][usize::from(per_row)];
-            let x = match cached {
-                Some(x) => x,
-                None => {
-                    let x = rewrite.real(read[0])?;
-                    let name = rewrite.free_name(&format!("{}.int8", model.value(read[0]).name));
-                    let quant = Some(Quant::Dynamic { scheme: options.activations, per_row });
-                    let output = Output { name: name.clone(), element: Element::I8, quant };
-                    rewrite.new.add_node_as(name, Op::Quantize, &[x], output)?
-                }
-            };
-            quantized[read[0].index()][usize::from(per_row)] = Some(x);
-            product_inputs(&mut rewrite, x, &read, &options.weights, options.per_channel)?
-        } else {
-            read.iter().map(|id| rewrite.real(*id)).collect::<Result<Vec<_>>>()?
+        let by_default = is_product(&node.op) && (options.convs || !conv);
+        let chosen = is_product(&node.op) && options.policy.decide(node, by_default);
+        if !chosen {
+            let mut inputs = Vec::with_capacity(node.inputs.len());
+            let table = embedding(model, &options.policy, node);
+            for id in &node.inputs {
+                inputs.push(match *id {
+                    Some(id) if table == Some(id) => {
+                        Some(quantized_weight(&mut rewrite, id, &options.weights, options.per_channel)?)
+                    }
+                    id => id.map(|id| rewrite.real(id)).transpose()?,
+                });
+            }
+            rewrite.copy(node, &inputs)?;
+            continue;
+        }
+        let per_row = options.per_row && !conv;
+        let x = match quantized[read[0].index()][usize::from(per_row)] {
+            Some(x) => x,
+            None => {
+                let x = rewrite.real(read[0])?;
+                let name = rewrite.free_name(&format!("{}.int8", model.value(read[0]).name));
+                let quant = Some(Quant::Dynamic { scheme: options.activations, per_row });
+                let output = Output { name: name.clone(), element: Element::I8, quant };
+                rewrite.new.add_node_as(name, Op::Quantize, &[x], output)?
+            }
         };
+        quantized[read[0].index()][usize::from(per_row)] = Some(x);
+        let inputs = product_inputs(&mut rewrite, x, &read, &options.weights, options.per_channel)?;
         let y = node.outputs[0];
         let output = Output { name: model.value(y).name.clone(), ..Output::default() };
-        rewrite.real[y.index()] =
-            Some(rewrite.new.add_node_as(&node.name, node.op.clone(), &inputs, output)?);
+        rewrite.real[y.index()] = Some(rewrite.add(node, node.op.clone(), &inputs, output)?);
     }
     let outputs = model.outputs().iter().map(|id| rewrite.real(*id)).collect::<Result<Vec<_>>>()?;
     rewrite.finish(&outputs)

@@ -1,7 +1,7 @@
 //! What the optimizations share: a new model made node by node from an old one.
 
 use crate::error::{Error, Result};
-use crate::graph::{Model, ValueId};
+use crate::graph::{Model, Node, Op, Output, Value, ValueId};
 use crate::tensor::Element;
 
 /// The model being made, and where the old one's values are in it.
@@ -46,6 +46,31 @@ impl<'m> Rewrite<'m> {
         Ok(new)
     }
 
+    /// A node as it was in the old model, on these inputs, which stands for the old output's reals.
+    pub fn copy(&mut self, node: &Node, inputs: &[Option<ValueId>]) -> Result<()> {
+        let y = node.outputs[0];
+        let Value { name, element, .. } = self.old.value(y);
+        let output = Output { name: name.clone(), element: *element, quant: None };
+        let new = self.add(node, node.op.clone(), inputs, output)?;
+        self.real[y.index()] = Some(new);
+        Ok(())
+    }
+
+    /// A node that an old one becomes.
+    pub fn add(
+        &mut self,
+        node: &Node,
+        op: Op,
+        inputs: &[Option<ValueId>],
+        output: Output,
+    ) -> Result<ValueId> {
+        let id = self.new.add_node_as(&node.name, op, inputs, output)?;
+        if let Some(new) = self.new.nodes.last_mut() {
+            new.fused.clone_from(&node.fused);
+        }
+        Ok(id)
+    }
+
     /// The old name, or one with a suffix where another form of the value has it.
     pub fn name_or(&self, name: &str, suffix: &str) -> String {
         match self.new.value_by_name(name) {
@@ -70,21 +95,13 @@ impl<'m> Rewrite<'m> {
     }
 }
 
-/// Refuses a model that is not f32 throughout, naming the value.
+/// Refuses a model whose reals are not all f32, naming the value.
 pub(super) fn require_f32(model: &Model, op: &'static str) -> Result<()> {
-    match model.values().iter().find(|v| v.quant.is_some() || v.element != Element::F32) {
+    match model.values().iter().find(|v| v.quant.is_some() || v.element == Element::F16) {
         Some(v) => {
             let how = if v.quant.is_some() { "already quantized" } else { "not f32" };
             Err(Error::Argument { op, detail: format!("value `{}` is {how} ({:?})", v.name, v.element) })
         }
-        None => Ok(()),
-    }
-}
-
-/// Refuses names in a skip list that no node has: a typing error would quantize what should stay float.
-pub(super) fn check_skip(model: &Model, skip: &[String], op: &'static str) -> Result<()> {
-    match skip.iter().find(|s| !model.nodes().iter().any(|n| n.name == **s)) {
-        Some(name) => Err(Error::Argument { op, detail: format!("there is no node `{name}` to skip") }),
         None => Ok(()),
     }
 }

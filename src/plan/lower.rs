@@ -101,13 +101,23 @@ fn wants_channels_last(model: &Model) -> Vec<bool> {
     let mut wants = vec![false; model.values().len()];
     for node in model.nodes().iter().rev() {
         let through = match node.op {
-            Op::Conv { .. } | Op::Pool { .. } | Op::GlobalAveragePool => true,
-            Op::Quantize | Op::Dequantize | Op::Cast | Op::Activation(_) | Op::Add { .. } => {
-                wants[node.outputs[0].index()]
-            }
+            Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Pool { .. } | Op::GlobalAveragePool => true,
+            Op::Quantize
+            | Op::Dequantize
+            | Op::Cast
+            | Op::Activation(_)
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Where
+            | Op::Add { .. }
+            | Op::Concat { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Resize(_) => wants[node.outputs[0].index()],
             _ => false,
         };
-        let images = if matches!(node.op, Op::Conv { .. }) { 1 } else { node.inputs.len() };
+        let images =
+            if matches!(node.op, Op::Conv { .. } | Op::ConvTranspose { .. }) { 1 } else { node.inputs.len() };
         for id in node.inputs.iter().take(images).flatten().filter(|_| through) {
             wants[id.index()] |= model.value(*id).shape.len() == 4;
         }

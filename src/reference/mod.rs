@@ -16,32 +16,39 @@
 //! real zero. (The systems disagree: on x86 PyTorch gives `qmax` and ONNX Runtime `qmin`.)
 
 mod conv;
+mod conv_transpose;
 mod elementwise;
 mod epilogue;
 mod evaluate;
+mod functions;
 mod gemm;
 mod half;
 mod movement;
 mod pointwise;
+#[cfg(test)]
+mod pointwise_tests;
 mod pool;
 mod quantize;
 mod range;
 mod reduce;
+mod resize;
 #[cfg(test)]
 mod tests;
 
 pub use conv::{Conv, ConvI8, ConvShape, conv2d, conv2d_bound, conv2d_i8};
+pub use conv_transpose::{ConvTranspose, conv_transpose, conv_transpose_bound};
 pub use elementwise::{activate, activation, add};
 pub use epilogue::{Bias, Requantized, Scales, activation_limits, requantize, scale_accumulators};
 pub use evaluate::evaluate;
 pub use gemm::{BLayout, Gemm, GemmI8, Storage, gemm, gemm_bound, gemm_i8};
 pub use half::{from_f16, to_f16, to_f16_saturating};
-pub use movement::{concat, expand, gather, pad, resize, slice, tile};
+pub use movement::{concat, expand, gather, pad, slice, tile};
 pub use pointwise::{binary, cast, select, unary};
 pub use pool::{Pool, average_pool, global_average_pool, max_pool, max_pool_i8};
 pub use quantize::{dequantize, quantize, quantize_divide};
 pub use range::{Axis, Extrema, minmax};
 pub use reduce::{arg_reduce, cumulative_sum, group_norm, layer_norm, reduce, softmax};
+pub use resize::{Tap, resize, resize_taps};
 
 use crate::error::{Error, Result};
 

@@ -271,7 +271,7 @@ impl GpuBackend {
         let x = Tensor::new([1, len], x)?;
         let (from, out) = (self.0.upload(&x)?, self.room(to, 1, len)?);
         let out = View::new(&out, to, 1, len);
-        let descriptor = UnaryDescriptor { element: x.element(), out: to, activation: Activation::Identity };
+        let descriptor = UnaryDescriptor { element: x.element(), out: to, ..Default::default() };
         let call = Unary::with_kernels(self.0.kernels(), &descriptor)?.bind(&UnaryBindings {
             x: View::new(&from, x.element(), 1, len),
             params: None,

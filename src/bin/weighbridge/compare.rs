@@ -1,29 +1,38 @@
-//! `weighbridge compare`: what each optimization does to networks that classify Fashion-MNIST.
+//! `weighbridge compare`: what each optimization does to a network, on data of the user's.
 
-use crate::Result;
-use crate::dataset::{self, CLASSES, Images, NETWORKS, SIZE};
-use crate::picture;
-use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
-use std::time::Duration;
-use weighbridge::evaluate::{self, AdapterReport, Report, Rounds, Row, Variant};
-use weighbridge::graph::{Dim, Model};
-use weighbridge::tensor::Element;
+use crate::data::Rows;
+use crate::files::OutFile;
+use crate::{Result, data, dataset, fashion, npy, terminal};
+use indicatif::ProgressBar;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use weighbridge::evaluate::{self, AdapterReport, Difference, Differences, Report, Row, Variant};
+use weighbridge::graph::Model;
+use weighbridge::tensor::{Data, Tensor};
 use weighbridge::{Gpu, Session};
 
-/// Images in a batch of the evaluation, and the larger of the two batches that are timed.
-const BATCH: usize = 64;
-/// Images in a batch of the calibration.
+/// Rows in a batch of the calibration.
 const CALIBRATION_BATCH: usize = 32;
-/// The batches that are timed, and how often.
-const TIMED: [(usize, Rounds); 2] = [
-    (1, Rounds { warm_up: 3, least: 20, most: 200, time: Duration::from_secs(2) }),
-    (BATCH, Rounds { warm_up: 2, least: 7, most: 50, time: Duration::from_secs(3) }),
-];
+/// Batches that are timed where `--batch` does not say.
+const BATCHES: [usize; 2] = [1, 32];
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// A network of any kind, with --data; without one, networks that classify Fashion-MNIST are compared
+    #[arg(value_name = "MODEL.onnx", requires = "data", conflicts_with_all = ["model", "images"])]
+    pub file: Option<PathBuf>,
+    /// The rows of MODEL's inputs; the name may be left out for the only one that is left
+    #[arg(long, value_name = "[NAME=]X.npy", requires = "file")]
+    pub data: Vec<String>,
+    /// The class of each row of MODEL's first output
+    #[arg(long, value_name = "Y.npy", requires = "file")]
+    pub labels: Option<PathBuf>,
+    /// What static int8 is calibrated on (default: the first tenth of --data, 8 to 512 rows)
+    #[arg(long, value_name = "[NAME=]C.npy", requires = "file")]
+    pub calibration: Vec<String>,
+    /// Batches of MODEL that are timed; the largest is the one for everything else (default: 1,32)
+    #[arg(long, value_name = "N,..", value_delimiter = ',', requires = "file", value_parser = batch)]
+    pub batch: Vec<usize>,
     /// The network: `cnn` or `mlp` (default: both), or an ONNX file that takes [batch, 1, 28, 28] and gives [batch, 10]
     #[arg(long, value_name = "NAME|FILE.onnx")]
     pub model: Option<String>,
@@ -48,280 +57,220 @@ fn images(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
-/// A network as it came.
-struct Network {
-    name: String,
-    model: Model,
-    /// Of its ONNX file.
-    bytes: usize,
+/// A number of rows.
+pub fn batch(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number of at least 1".into())
 }
 
-/// The classes that a variant of a network found for each image.
-struct Said {
-    model: String,
-    variant: &'static str,
-    classes: Vec<Option<usize>>,
-}
-
-/// What everything is measured with.
+/// What a model is measured on.
 struct Bench<'a> {
     gpu: &'a Gpu,
-    images: &'a Images,
-    labels: &'a [Option<usize>],
+    name: String,
+    model: Model,
+    file_bytes: u64,
+    rows: Rows,
+    labels: Option<Vec<Option<usize>>>,
+    /// Of the evaluation.
+    batch: usize,
+    timed: Vec<usize>,
     progress: ProgressBar,
 }
 
 pub async fn run(args: &Args) -> Result<()> {
-    let networks = networks(args.model.as_deref())?;
-    if let Some(path) = &args.json {
-        // Better now than after some minutes.
-        std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(|e| named(path, &e))?;
+    let Some(path) = &args.file else { return fashion::run(args).await };
+    let (model, file_bytes) = data::model(path)?;
+    let rows = Rows::load("--data", &args.data, &model)?;
+    let labels = args.labels.as_deref().map(labels).transpose()?;
+    let mut timed = args.batch.iter().map(|&b| rows.batch(Some(b), b)).collect::<Result<Vec<_>>>()?;
+    if timed.is_empty() {
+        timed = BATCHES.iter().map(|&b| rows.batch(None, b)).collect::<Result<_>>()?;
     }
-    let images = Images::test(args.images)?;
-    let labels: Vec<_> = dataset::labels(args.images)?.into_iter().map(Some).collect();
-    let gpu = match &args.adapter {
-        Some(name) => Gpu::with_adapter_name(Some(name)).await?,
-        None => Gpu::new().await?,
+    timed.sort_unstable();
+    timed.dedup();
+    let batch = timed.last().copied().unwrap_or(1);
+    if batch > rows.len() {
+        return Err(format!("--batch {batch}: there are only {} rows of --data", rows.len()).into());
+    }
+    let (calibration, said) = if args.calibration.is_empty() {
+        let unit = rows.batch(None, CALIBRATION_BATCH)?;
+        let count = rows.whole((rows.len() / 10).clamp(8, 512));
+        (rows.batches(count, unit)?, format!("on the first {count} of the same rows"))
+    } else {
+        let rows = Rows::load("--calibration", &args.calibration, &model)?;
+        let unit = rows.batch(None, CALIBRATION_BATCH)?;
+        (rows.batches(rows.len(), unit)?, format!("on {} other rows", rows.len()))
     };
-    let mut out = std::io::stdout();
-    let mut report = Report { adapter: AdapterReport::new(&gpu), rows: Vec::new() };
-    writeln!(out, "{}", report.adapter)?;
+    let json = args.json.as_deref().map(OutFile::create).transpose()?;
 
-    let bench = Bench { gpu: &gpu, images: &images, labels: &labels, progress: progress()? };
-    let mut said = Vec::new();
-    for network in &networks {
-        let measured = bench.measure(network, args.explain, &mut report.rows, &mut said).await;
-        bench.progress.set_length(0);
-        let explained = measured.map_err(|e| format!("{}: {e}", network.name))?;
-        bench.progress.suspend(|| writeln!(out, "{explained}\n{}", report.table(&network.name)))?;
-    }
+    let gpu = terminal::gpu(args.adapter.as_deref()).await?;
+    let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let mut report = Report { adapter: AdapterReport::new(&gpu), rows: Vec::new() };
+    let progress = terminal::progress()?;
+    let bench = Bench { gpu: &gpu, name, model, file_bytes, rows, labels, batch, timed, progress };
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", report.adapter)?;
+    let explained = bench.measure(calibration, args.explain, &mut report.rows).await;
     bench.progress.finish_and_clear();
-    writeln!(out, "{}", legend(&report, args.images))?;
-    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    for index in interesting(&said, &labels) {
-        writeln!(out, "\n{}", shown(&images, index, &labels, &said, colour).trim_end())?;
+    let explained = explained.map_err(|e| format!("{}: {e}", path.display()))?;
+    writeln!(out, "{explained}\n{}\n{}", report.table(&bench.name), bench.legend(&report, &said))?;
+    match json {
+        Some(file) => file.write((serde_json::to_string_pretty(&report)? + "\n").as_bytes()),
+        None => Ok(()),
     }
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(path, text).map_err(|e| named(path, &e))?;
+}
+
+/// The classes in a file.
+fn labels(path: &Path) -> Result<Vec<Option<usize>>> {
+    let array = npy::read(path)?;
+    let class = |(i, &label): (usize, &i64)| match usize::try_from(label) {
+        Ok(class) => Ok(Some(class)),
+        Err(_) => Err(format!("{}: element {i} is {label}, but classes begin at 0", path.display()).into()),
+    };
+    let dtype = array.dtype.clone();
+    let wide = array.converted(weighbridge::tensor::Element::I64);
+    match wide.as_ref().map(Tensor::data) {
+        Ok(Data::I64(labels)) => labels.iter().enumerate().map(class).collect(),
+        _ => Err(format!("{}: labels are whole numbers, found {dtype}", path.display()).into()),
     }
-    Ok(())
+}
+
+/// What became of one variant.
+struct Measured {
+    classes: Vec<Option<usize>>,
+    differences: Vec<Differences>,
 }
 
 impl Bench<'_> {
-    /// Measures all variants of a network, and explains them where that is wanted.
+    fn stage(&self, what: &str, length: usize) {
+        self.progress.set_message(format!("{}: {what}", self.name));
+        self.progress.set_length(length as u64);
+        self.progress.set_position(0);
+    }
+
+    /// Measures all variants, and explains them where that is wanted.
     async fn measure(
         &self,
-        network: &Network,
+        calibration: Vec<evaluate::Batch>,
         explain: bool,
         rows: &mut Vec<Row>,
-        said: &mut Vec<Said>,
     ) -> Result<String> {
-        let stage = |what: &str, length: usize| {
-            self.progress.set_message(format!("{}: {what}", network.name));
-            self.progress.set_length(length as u64);
-            self.progress.set_position(0);
-        };
-        let input = network.model.value(network.model.inputs()[0]).name.as_str();
-        let calibration = Images::calibration()?.batches(CALIBRATION_BATCH)?;
-        stage("calibrating", 0);
-        let variants = Variant::all(self.gpu, &network.model, calibration).await?;
-
+        self.stage("calibrating", 0);
+        let variants = Variant::all(self.gpu, &self.model, calibration).await?;
         let mut sessions = Vec::new();
         for variant in &variants {
             let session = Session::new(self.gpu, &variant.model);
             sessions.push(session.map_err(|e| format!("{}: {e}", variant.name))?);
         }
-        let first = rows.len();
-        let one = [(input, vec![1, 1, SIZE, SIZE])];
-        let batches = self.images.batches(BATCH)?;
-        let mut reference = None;
+        let measured = self.outputs(&variants, &sessions).await?;
+
+        let one: Vec<(String, Vec<usize>)> = self
+            .rows
+            .slice(0, self.timed[0])?
+            .into_iter()
+            .map(|(name, tensor)| (name, tensor.shape().to_vec()))
+            .collect();
+        let one: Vec<(&str, Vec<usize>)> = one.iter().map(|(n, s)| (n.as_str(), s.clone())).collect();
+        let names = data::names(&self.model, self.model.outputs());
         let mut explained = String::new();
-        for (variant, session) in variants.iter().zip(&sessions) {
-            stage(&format!("classifying with {}", variant.name), self.images.len());
-            let classes =
-                evaluate::predict(session, input, &batches, |n| self.progress.inc(n as u64)).await?;
+        let reference = measured[0].classes.clone();
+        for ((variant, session), measured) in variants.iter().zip(&sessions).zip(measured) {
             if explain {
-                explained += &format!("\n{} {}\n{}\n", network.name, variant.name, session.explain(&one)?);
+                explained += &format!("\n{} {}\n{}\n", self.name, variant.name, session.explain(&one)?);
             }
             let disk_bytes = match variant.name {
-                "fp32" => network.bytes,
-                _ => variant.model.to_onnx_bytes()?.len(),
+                "fp32" => self.file_bytes,
+                _ => variant.model.to_onnx_bytes()?.len() as u64,
             };
+            let classes = &measured.classes;
+            let top1 = self.labels.as_ref().map(|labels| evaluate::agreement(classes, labels)).transpose()?;
+            let differences: Vec<Difference> =
+                measured.differences.iter().zip(&names).map(|(d, name)| d.finish(*name)).collect();
             rows.push(Row {
-                model: network.name.clone(),
+                model: self.name.clone(),
                 variant: variant.name.into(),
-                disk_bytes: disk_bytes as u64,
+                disk_bytes,
                 gpu_bytes: session.gpu_bytes(&one)?,
-                top1: evaluate::agreement(&classes, self.labels)?,
-                agreement: evaluate::agreement(&classes, reference.get_or_insert_with(|| classes.clone()))?,
+                top1,
+                agreement: (!classes.is_empty())
+                    .then(|| evaluate::agreement(classes, &reference))
+                    .transpose()?,
+                differences,
                 latency_ms: Default::default(),
                 calibration_ms: variant.calibration.map(|t| t.as_secs_f64() * 1e3),
             });
-            said.push(Said { model: network.name.clone(), variant: variant.name, classes });
         }
-        for (batch, rounds) in TIMED {
-            stage(&format!("timing batch {batch}"), rounds.warm_up + rounds.most);
-            // Of calibration images: there are enough of them, whatever `--images` says.
-            let batch_of = Images::calibration()?.batches(batch)?;
-            let medians =
-                evaluate::latencies(&sessions, input, &batch_of[0], rounds, || self.progress.inc(1)).await?;
-            for (row, ms) in rows[first..].iter_mut().zip(medians) {
+        for &batch in &self.timed {
+            let rounds = terminal::rounds(batch);
+            self.stage(&format!("timing batch {batch}"), rounds.warm_up + rounds.most);
+            let inputs = self.rows.slice(0, batch)?;
+            let medians = evaluate::latencies(&sessions, &inputs, rounds, || self.progress.inc(1)).await?;
+            for (row, ms) in rows.iter_mut().zip(medians) {
                 row.latency_ms.insert(batch, ms);
             }
         }
         Ok(explained)
     }
-}
 
-/// The networks that `--model` means.
-fn networks(wanted: Option<&str>) -> Result<Vec<Network>> {
-    let network = |name: &str, bytes: &[u8]| -> Result<Network> {
-        let model = Model::from_onnx_bytes(bytes).map_err(|e| format!("{name}: {e}"))?;
-        takes_images(&model).map_err(|e| format!("{name}: {e}"))?;
-        Ok(Network { name: name.into(), model, bytes: bytes.len() })
-    };
-    let Some(wanted) = wanted else {
-        return NETWORKS.iter().map(|(name, bytes)| network(name, bytes)).collect();
-    };
-    if let Some((name, bytes)) = NETWORKS.iter().find(|(name, _)| *name == wanted) {
-        return Ok(vec![network(name, bytes)?]);
-    }
-    if !wanted.ends_with(".onnx") {
-        return Err(format!("--model {wanted}: expected `cnn`, `mlp`, or the path of an .onnx file").into());
-    }
-    let bytes = std::fs::read(wanted).map_err(|e| format!("{wanted}: {e}"))?;
-    Ok(vec![network(wanted, &bytes)?])
-}
-
-/// Whether a network classifies these images.
-fn takes_images(model: &Model) -> std::result::Result<(), String> {
-    let shape = |id| &model.value(id).shape;
-    let rest = |shape: &[Dim]| match shape {
-        [Dim::Symbol(_), rest @ ..] => rest.iter().map(Dim::fixed).collect::<Option<Vec<_>>>(),
-        _ => None,
-    };
-    match model.inputs() {
-        &[x] if rest(shape(x)) == Some(vec![1, SIZE, SIZE]) && model.value(x).element == Element::F32 => {}
-        inputs => {
-            let found: Vec<_> = inputs.iter().map(|&x| written(shape(x))).collect();
-            return Err(format!(
-                "it takes {}, but the images are [batch, 1, {SIZE}, {SIZE}] of f32, with a batch that is not fixed",
-                found.join(" and ")
-            ));
+    /// Classes and differences of all variants over all rows; one batch at a time, so that no output is kept.
+    async fn outputs(&self, variants: &[Variant], sessions: &[Session<'_>]) -> Result<Vec<Measured>> {
+        let outputs = self.model.outputs().len();
+        let none = || Measured { classes: Vec::new(), differences: vec![Differences::default(); outputs] };
+        let mut measured: Vec<Measured> = sessions.iter().map(|_| none()).collect();
+        self.stage("comparing outputs", self.rows.len() * sessions.len());
+        for batch in self.rows.batches(self.rows.len(), self.batch)? {
+            let rows = batch.first().map_or(0, |(_, x)| x.shape()[0]);
+            let inputs: Vec<_> = batch.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+            let mut reference = Vec::new();
+            for ((variant, session), measured) in variants.iter().zip(sessions).zip(&mut measured) {
+                let outputs = session.run(&inputs).await.map_err(|e| format!("{}: {e}", variant.name))?;
+                if reference.is_empty() {
+                    reference.clone_from(&outputs);
+                }
+                for ((sum, ours), reference) in measured.differences.iter_mut().zip(&outputs).zip(&reference)
+                {
+                    sum.add(ours, reference)?;
+                }
+                if let Some(logits) = outputs.first().filter(|y| self.labels.is_some() || are_logits(y)) {
+                    measured.classes.extend(evaluate::classes(logits));
+                }
+                self.progress.inc(rows as u64);
+            }
         }
-    }
-    match model.outputs() {
-        [y, ..] if rest(shape(*y)) == Some(vec![CLASSES.len()]) => Ok(()),
-        outputs => {
-            let found: Vec<_> = outputs.iter().map(|&y| written(shape(y))).collect();
-            Err(format!("it gives {}, but there are [batch, {}] classes", found.join(" and "), CLASSES.len()))
+        if let Some(labels) = &self.labels {
+            let found = measured[0].classes.len();
+            if found != labels.len() {
+                return Err(format!(
+                    "{} labels, but the first output has {found} rows of classes",
+                    labels.len()
+                )
+                .into());
+            }
         }
+        Ok(measured)
+    }
+
+    /// What one has to know to read the table.
+    fn legend(&self, report: &Report, calibration: &str) -> String {
+        let mut lines = vec![format!(
+            "Of {} rows. Static int8 was calibrated {calibration}. (%): of fp32's. cosine: mean over rows, to fp32's \
+             outputs.",
+            self.rows.len()
+        )];
+        if let Some(labels) = &self.labels {
+            let error = fashion::standard_error(report, labels.len()) * 100.0;
+            lines.push(format!("top-1: on {} labels, standard error {error:.1} points.", labels.len()));
+        }
+        let agree = report.rows.iter().any(|r| r.agreement.is_some());
+        lines.push(format!(
+            "{}GPU: weights and activations at batch {}. ms: median of upload, compute and read back.",
+            if agree { "agree: same largest element as fp32. " } else { "" },
+            self.timed[0]
+        ));
+        lines.join("\n")
     }
 }
 
-/// A shape as people write it.
-fn written(shape: &[Dim]) -> String {
-    let dims: Vec<String> = shape
-        .iter()
-        .map(|dim| match dim {
-            Dim::Fixed(n) => n.to_string(),
-            Dim::Symbol(name) => name.clone(),
-        })
-        .collect();
-    format!("[{}]", dims.join(", "))
-}
-
-/// What one has to know to read the tables.
-fn legend(report: &Report, images: usize) -> String {
-    let errors = report.rows.iter().map(|r| (r.top1 * (1.0 - r.top1) / images as f64).sqrt());
-    format!(
-        "top-1: on {images} labelled images, standard error {:.1} points. agree: same answer as fp32.\n\
-         GPU: weights and activations at batch 1. ms: median of upload, compute and read back. (%): of fp32's.",
-        errors.fold(0.0, f64::max) * 100.0
-    )
-}
-
-fn named(path: &std::path::Path, error: &std::io::Error) -> String {
-    format!("{}: {error}", path.display())
-}
-
-/// A bar on stderr, where that is a terminal.
-fn progress() -> Result<ProgressBar> {
-    let bar = ProgressBar::new(0).with_finish(ProgressFinish::AndClear);
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg} {wide_bar} {elapsed}")?);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    Ok(bar)
-}
-
-/// Up to two images worth a look: one that everything gets right, and one that divides the variants, else one that is
-/// not what they say.
-fn interesting(said: &[Said], labels: &[Option<usize>]) -> Vec<usize> {
-    let right = |i: usize| said.iter().all(|s| s.classes[i] == labels[i]);
-    let divided = |i: usize| {
-        said.iter().any(|s| said.iter().any(|t| s.model == t.model && s.classes[i] != t.classes[i]))
-    };
-    let all = || 0..labels.len();
-    let second = all().find(|&i| divided(i)).or_else(|| all().find(|&i| !right(i)));
-    all().find(|&i| right(i)).into_iter().chain(second).collect()
-}
-
-/// An image with its label, and with what each variant says.
-fn shown(images: &Images, index: usize, labels: &[Option<usize>], said: &[Said], colour: bool) -> String {
-    let class = |class: Option<usize>| class.and_then(|c| CLASSES.get(c)).copied().unwrap_or("nothing");
-    let mut text = vec![format!("test image {index}, labelled {}", class(labels[index])), String::new()];
-    for s in said {
-        let wrong = if s.classes[index] == labels[index] { "" } else { "  (wrong)" };
-        text.push(format!("{:<4} {:<13} {}{wrong}", s.model, s.variant, class(s.classes[index])));
-    }
-    picture::beside(picture::lines(images.image(index), colour), &text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_embedded_networks_take_the_images() {
-        let names: Vec<_> = networks(None).unwrap().into_iter().map(|n| n.name).collect();
-        assert_eq!(names, ["cnn", "mlp"]);
-        assert_eq!(networks(Some("mlp")).unwrap()[0].bytes, 941_163);
-    }
-
-    #[test]
-    fn other_models_are_refused_by_name() {
-        let refused = |name: &str| networks(Some(name)).err().unwrap().to_string();
-        assert!(refused("vgg").contains("`cnn`, `mlp`"), "{}", refused("vgg"));
-        assert!(refused("no/such.onnx").starts_with("no/such.onnx: "), "{}", refused("no/such.onnx"));
-
-        let mut model = Model::new("m");
-        let dims = [Dim::Symbol("n".into()), Dim::Fixed(784)];
-        let x = model.add_input("x", Element::F32, dims).unwrap();
-        model.set_outputs(&[x]).unwrap();
-        let e = takes_images(&model).unwrap_err();
-        assert_eq!(
-            e,
-            "it takes [n, 784], but the images are [batch, 1, 28, 28] of f32, with a batch that is not fixed"
-        );
-    }
-
-    #[test]
-    fn images_are_chosen_by_what_was_said() {
-        let said = |variant, classes: [usize; 4]| Said {
-            model: "m".into(),
-            variant,
-            classes: classes.map(Some).to_vec(),
-        };
-        let labels = [0, 1, 2, 3].map(Some);
-        let agreed = [said("fp32", [9, 1, 9, 3]), said("fp16", [9, 1, 9, 3])];
-        assert_eq!(interesting(&agreed, &labels), [1, 0]);
-        let divided = [said("fp32", [9, 1, 9, 3]), said("fp16", [9, 1, 2, 3])];
-        assert_eq!(interesting(&divided, &labels), [1, 2]);
-        let right = [said("fp32", [0, 1, 2, 3])];
-        assert_eq!(interesting(&right, &labels), [0]);
-
-        let text = shown(&Images::test(4).unwrap(), 2, &labels, &divided, false);
-        assert!(text.contains("test image 2, labelled Pullover"), "{text}");
-        assert!(text.contains("m    fp32          Ankle boot  (wrong)"), "{text}");
-    }
+/// Whether an output looks like a row of logits for each of the batch's.
+fn are_logits(y: &Tensor) -> bool {
+    y.shape().len() == 2 && y.shape()[1] > 1 && matches!(y.data(), Data::F32(_) | Data::F16(_))
 }

@@ -1,8 +1,15 @@
 //! The command line. `weighbridge` alone is `weighbridge compare`.
 
 mod compare;
+mod data;
 mod dataset;
+mod fashion;
+mod files;
+mod npy;
 mod picture;
+mod quantize;
+mod run;
+mod terminal;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,14 +29,25 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Compares fp32, fp16, static int8 and dynamic int8 on labelled images (the default)
+    /// Runs a network on arrays
+    Run(run::Args),
+    /// Makes a network smaller: half precision, static or dynamic int8
+    Quantize(quantize::Args),
+    /// Compares fp32, fp16, static int8 and dynamic int8 of a network, or of two built-in ones (the default)
     Compare(compare::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let Command::Compare(args) = cli.command.unwrap_or(Command::Compare(cli.compare));
-    match pollster::block_on(compare::run(&args)) {
+    let command = cli.command.unwrap_or(Command::Compare(cli.compare));
+    let done = pollster::block_on(async {
+        match &command {
+            Command::Run(args) => run::run(args).await,
+            Command::Quantize(args) => quantize::run(args).await,
+            Command::Compare(args) => compare::run(args).await,
+        }
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -55,6 +73,21 @@ mod tests {
             panic!("no subcommand");
         };
         assert_eq!((args.images, args.model.as_deref()), (2000, Some("mlp")));
+        let other =
+            Cli::try_parse_from(["weighbridge", "compare", "m.onnx", "--data", "x.npy", "--batch", "1,8"]);
+        let Some(Command::Compare(args)) = other.unwrap().command else { panic!("no subcommand") };
+        assert_eq!(args.batch, [1, 8]);
+        for refused in [
+            &["compare", "m.onnx"][..],
+            &["compare", "--data", "x.npy"],
+            &["compare", "m.onnx", "--data", "x.npy", "--images", "9"],
+            &["run"],
+            &["run", "m.onnx", "--repeat", "0"],
+            &["quantize", "m.onnx", "-o", "y.onnx"],
+        ] {
+            let args = ["weighbridge"].iter().chain(refused);
+            assert!(Cli::try_parse_from(args).is_err(), "{refused:?}");
+        }
         for images in ["0", "10001", "-1", "many"] {
             assert!(Cli::try_parse_from(["weighbridge", "--images", images]).is_err(), "{images}");
         }

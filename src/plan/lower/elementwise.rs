@@ -59,8 +59,28 @@ impl<'m> Lowering<'m> {
         self.unary(node, activation, "an activation that no op before it could take in")
     }
 
+    /// Between the reals by the kernel of functions, which is faster; what a device holds alike stays where it is.
     pub(super) fn cast(&mut self, node: &'m Node) -> Result<()> {
-        self.unary(node, Activation::Identity, "the model changes precision here")
+        let (x_id, y) = (self.input(node, 0)?, node.outputs[0]);
+        let (from, to) = (self.model.value(x_id).element, self.model.value(y).element);
+        let float = |e: Element| matches!(e, Element::F32 | Element::F16);
+        if float(from) && float(to) {
+            return self.unary(node, Activation::Identity, "the model changes precision here");
+        }
+        let x = self.elementwise(node, 0)?;
+        // Padding at each pixel is that of the element: another has its own.
+        let order = if matches!(x.order, Order::Flat { .. }) { Order::Natural } else { x.order };
+        let x = self.get(x_id, order, &node.name)?;
+        let params = self.known_params(y)?;
+        let alike = from == to || (from.stored() == to.stored() && from != Element::U8 && to != Element::U8);
+        if alike && (to != Element::Bool || from == Element::Bool) {
+            self.done(node, Slot { params, ..x });
+            return Ok(());
+        }
+        let out = self.result(y, order, x.matrix.rows, x.matrix.columns);
+        self.cast_step(&node.name, (x.matrix, from), (out, to), "the model changes elements here");
+        self.done(node, Slot { matrix: out, order, params });
+        Ok(())
     }
 
     fn unary(&mut self, node: &'m Node, activation: Activation, why: &'static str) -> Result<()> {
@@ -68,7 +88,7 @@ impl<'m> Lowering<'m> {
         let y = node.outputs[0];
         let out = self.result(y, x.order, x.matrix.rows, x.matrix.columns);
         let (matrix, params) = (x.matrix, x.params);
-        let d = UnaryDescriptor { element: matrix.element, out: out.element, activation };
+        let d = UnaryDescriptor { element: matrix.element, out: out.element, activation, function: None };
         let mut touched = vec![matrix, out];
         touched.extend(params);
         self.step(&node.name, "unary", shape_of(&matrix), why, &touched, move |s| {
@@ -83,24 +103,12 @@ impl<'m> Lowering<'m> {
     }
 
     pub(super) fn add(&mut self, node: &'m Node, activation: Activation) -> Result<()> {
-        let (a_id, b_id, y) = (self.input(node, 0)?, self.input(node, 1)?, node.outputs[0]);
-        let shape = |id: crate::graph::ValueId| self.shapes[id.index()].clone();
-        let (a_shape, b_shape, y_shape) = (shape(a_id), shape(b_id), shape(y));
-        // Operands of one shape may lie in any order, if it is the same; broadcasting follows the model's.
-        let (a, b, order, dims) = if a_shape == b_shape {
-            let a = self.elementwise(node, 0)?;
-            let order = if matches!(a.order, Order::Flat { .. }) { Order::Natural } else { a.order };
-            let (a, b) = (self.get(a_id, order, &node.name)?, self.get(b_id, order, &node.name)?);
-            let dims = vec![a.matrix.rows, a.matrix.columns];
-            (a, b, order, [dims.clone(), dims.clone(), dims])
-        } else {
-            let a = self.get(a_id, Order::Natural, &node.name)?;
-            let b = self.get(b_id, Order::Natural, &node.name)?;
-            (a, b, Order::Natural, [a_shape, b_shape, y_shape])
-        };
-        let [a_dims, b_dims, y_dims] = dims;
-        let columns = y_dims.last().copied().unwrap_or(1);
-        let out = self.result(y, order, y_dims.iter().rev().skip(1).product(), columns);
+        let y = node.outputs[0];
+        let ([a, b], order) = self.broadcast(node)?;
+        let (a_dims, b_dims) = (a.dims, b.dims);
+        let (a, b) = (a.slot, b.slot);
+        let (rows, columns) = self.rows_and_columns(y, order)?;
+        let out = self.result(y, order, rows, columns);
         let out_params = match out.element {
             Element::I8 => {
                 let params = self.static_params(node, y)?;

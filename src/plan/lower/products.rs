@@ -291,7 +291,7 @@ impl<'m> Lowering<'m> {
     }
 
     /// A float operand `[.., r, c]` repeated to `[outer.., r, c]`. Only zeros are added: broadcasting is what `Add` does.
-    fn repeated(&mut self, node: &Node, x: Matrix, shape: &[usize], outer: &[usize]) -> Matrix {
+    pub(super) fn repeated(&mut self, node: &Node, x: Matrix, shape: &[usize], outer: &[usize]) -> Matrix {
         let batch: usize = outer.iter().product();
         let rows = batch * shape[shape.len() - 2];
         let out = self.need(x.element, rows, x.columns);

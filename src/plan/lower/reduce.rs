@@ -1,47 +1,404 @@
 //! Reductions along axes, and what is normalized along them.
 
-use super::Lowering;
+use super::{Lowering, Order, Slot};
 use crate::error::Result;
 use crate::graph::{Node, ReduceOp};
+use crate::ops::{
+    Fold, Gemm, GemmBindings, GemmDescriptor, Layout, Mask, Norm, NormBindings, NormDescriptor, Reduce,
+    ReduceBindings, ReduceDescriptor, Scan, ScanDescriptor, Softmax, SoftmaxBindings, SoftmaxDescriptor,
+};
+use crate::plan::Matrix;
+use crate::tensor::{Element, View};
+
+/// A mask, its outer dimensions, and those of the scores.
+type Masked = (Matrix, [usize; 3], [usize; 3]);
+
+/// `[outer, n, inner]` around the axes `from..to`.
+fn around(shape: &[usize], from: usize, to: usize) -> [usize; 3] {
+    [&shape[..from], &shape[from..to], &shape[to..]].map(|dims| dims.iter().product())
+}
 
 impl<'m> Lowering<'m> {
-    pub(super) fn reduce(&mut self, node: &'m Node, _op: ReduceOp, _axes: &[usize]) -> Result<()> {
-        Err(self.fail(node, "there is no kernel for it yet"))
+    pub(super) fn reduce(&mut self, node: &'m Node, op: ReduceOp, axes: &[usize]) -> Result<()> {
+        let x_id = self.input(node, 0)?;
+        let shape = self.shapes[x_id.index()].clone();
+        let made = self.made(x_id)?;
+        // Of an image channels last, height and width lie between the others as they are.
+        let image =
+            made.order == Order::ChannelsLast && axes == [2, 3] && made.matrix.element.per_word() == 1;
+        let (x, sizes) = if image {
+            let [n, c, h, w] = self.image(x_id)?;
+            (made.matrix, [n, h * w, c])
+        } else {
+            let x = self.wide(node, 0)?;
+            // Axes of 1 are in nobody's way.
+            let gone: Vec<usize> = axes.iter().copied().filter(|&a| shape[a] != 1).collect();
+            match (gone.first(), gone.last()) {
+                (None, _) | (_, None) => (x, [shape.iter().product(), 1, 1]),
+                (Some(&first), Some(&last)) if (first..=last).all(|d| gone.contains(&d) || shape[d] == 1) => {
+                    (x, around(&shape, first, last + 1))
+                }
+                _ => self.axes_last(node, x, &shape, &gone),
+            }
+        };
+        if sizes[1] == 0 && self.model.value(x_id).element == Element::Bool {
+            return Err(self.fail(node, "the largest or smallest of no truth values has no kernel"));
+        }
+        self.fold(node, x, Fold::Value(op), sizes)
     }
 
-    pub(super) fn arg_reduce(&mut self, node: &'m Node, _axis: usize, _max: bool, _last: bool) -> Result<()> {
-        Err(self.fail(node, "there is no kernel for it yet"))
+    /// The reduced axes innermost: `[outer, n, 1]`.
+    fn axes_last(&mut self, node: &Node, x: Matrix, shape: &[usize], gone: &[usize]) -> (Matrix, [usize; 3]) {
+        // Neighbours with the same fate are one dimension: a permutation knows six.
+        let mut dims: Vec<(usize, bool)> = Vec::new();
+        for (d, &n) in shape.iter().enumerate().filter(|(_, n)| **n != 1) {
+            match dims.last_mut() {
+                Some((length, fate)) if *fate == gone.contains(&d) => *length *= n,
+                _ => dims.push((n, gone.contains(&d))),
+            }
+        }
+        let order = |fate: bool| (0..dims.len()).filter(|&i| dims[i].1 == fate).collect::<Vec<_>>();
+        let order = [order(false), order(true)].concat();
+        let length = |fate: bool| dims.iter().filter(|d| d.1 == fate).map(|d| d.0).product::<usize>();
+        let (outer, n) = (length(false), length(true));
+        let from: Vec<usize> = dims.iter().map(|d| d.0).collect();
+        let to: Vec<usize> = order.iter().map(|&i| from[i]).collect();
+        let matrix = |home, dims: &[usize]| {
+            let (columns, outer) = dims.split_last().map_or((1, &[][..]), |(&c, outer)| (c, outer));
+            Matrix { home, element: x.element, rows: outer.iter().product(), columns }
+        };
+        let out = self.need(x.element, outer * n, 1);
+        let (x, out) = (matrix(x.home, &from), matrix(out.home, &to));
+        self.permute(&node.name, x, from, &order, out, "the axes that are reduced come last");
+        (out, [outer, n, 1])
+    }
+
+    fn fold(&mut self, node: &'m Node, x: Matrix, fold: Fold, shape: [usize; 3]) -> Result<()> {
+        let y = node.outputs[0];
+        let natural = self.natural(x.home, y);
+        // A place is an integer, whatever it is the place in.
+        let place = matches!(fold, Fold::Place { .. });
+        let out = if place {
+            self.result(y, Order::Natural, natural.rows, natural.columns)
+        } else {
+            self.wide_result(node, natural.rows, natural.columns)
+        };
+        let d = ReduceDescriptor { element: x.element, fold };
+        self.step(&node.name, "reduce", format!("{shape:?}"), "along the middle", &[x, out], move |s| {
+            let op = Reduce::with_kernels(s.kernels, &d)?;
+            op.bind(&ReduceBindings { x: s.view(&x), shape, out: s.view(&out) })
+        });
+        if place {
+            self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
+            return Ok(());
+        }
+        self.finish_wide(node, out)
+    }
+
+    pub(super) fn arg_reduce(&mut self, node: &'m Node, axis: usize, max: bool, last: bool) -> Result<()> {
+        let x_id = self.input(node, 0)?;
+        let sizes = around(&self.shapes[x_id.index()], axis, axis + 1);
+        let x = self.wide(node, 0)?;
+        self.fold(node, x, Fold::Place { max, last }, sizes)
     }
 
     pub(super) fn cumulative_sum(
         &mut self,
         node: &'m Node,
-        _axis: usize,
-        _exclusive: bool,
-        _reverse: bool,
+        axis: usize,
+        exclusive: bool,
+        reverse: bool,
     ) -> Result<()> {
-        Err(self.fail(node, "there is no kernel for it yet"))
+        let x_id = self.input(node, 0)?;
+        let shape = around(&self.shapes[x_id.index()], axis, axis + 1);
+        let x = self.wide(node, 0)?;
+        let out = self.wide_result(node, x.rows, x.columns);
+        let d = ScanDescriptor { element: x.element, exclusive, reverse };
+        self.step(&node.name, "scan", format!("{shape:?}"), "along the middle", &[x, out], move |s| {
+            let op = Scan::with_kernels(s.kernels, &d)?;
+            op.bind(&ReduceBindings { x: s.view(&x), shape, out: s.view(&out) })
+        });
+        self.finish_wide(node, out)
     }
 
-    pub(super) fn softmax(&mut self, node: &'m Node, _axis: usize, _log: bool) -> Result<()> {
-        Err(self.fail(node, "there is no kernel for it yet"))
+    /// Input 0 in the model's order of dimensions, as floats.
+    fn floats(&mut self, node: &Node) -> Result<Matrix> {
+        let id = self.input(node, 0)?;
+        let x = self.get(id, Order::Natural, &node.name)?.matrix;
+        if !matches!(x.element, Element::F32 | Element::F16) {
+            return Err(self.fail(node, format!("{:?} has no kernel", x.element)));
+        }
+        Ok(x)
     }
 
-    pub(super) fn layer_norm(
+    /// The same elements in rows of `columns`: a copy where rows are padded.
+    fn in_rows(&mut self, node: &Node, x: Matrix, rows: usize, columns: usize) -> Matrix {
+        if same_memory(&x, columns) {
+            return Matrix { rows, columns, ..x };
+        }
+        let out = self.need(x.element, rows, columns);
+        self.copy(&node.name, x, out, "rows are padded to whole words");
+        out
+    }
+
+    /// Where a step may write the node's result in rows of `columns`; then call [`Lowering::finish_rows`].
+    fn result_in_rows(&mut self, node: &Node, x: &Matrix, rows: usize, columns: usize) -> Matrix {
+        let y = node.outputs[0];
+        let natural = self.natural(x.home, y);
+        if natural.element == x.element && same_memory(&natural, columns) {
+            let out = self.result(y, Order::Natural, natural.rows, natural.columns);
+            Matrix { rows, columns, ..out }
+        } else {
+            self.need(x.element, rows, columns)
+        }
+    }
+
+    fn finish_rows(&mut self, node: &Node, made: Matrix) -> Result<()> {
+        let y = node.outputs[0];
+        let natural = self.natural(made.home, y);
+        if natural.element != made.element {
+            let detail = format!("{:?} is made, but the output is {:?}", made.element, natural.element);
+            return Err(self.fail(node, detail));
+        }
+        let matrix = if same_memory(&natural, made.columns) {
+            natural
+        } else {
+            let out = self.result(y, Order::Natural, natural.rows, natural.columns);
+            self.copy(&node.name, made, out, "rows are padded to whole words");
+            out
+        };
+        self.done(node, Slot { matrix, order: Order::Natural, params: None });
+        Ok(())
+    }
+
+    pub(super) fn softmax(&mut self, node: &'m Node, axis: usize, log: bool) -> Result<()> {
+        let x_id = self.input(node, 0)?;
+        let shape = self.shapes[x_id.index()].clone();
+        let x = self.floats(node)?;
+        let [outer, n, inner] = around(&shape, axis, axis + 1);
+        if inner == 1 && outer * n != 0 {
+            let x = self.in_rows(node, x, outer, n);
+            let out = self.result_in_rows(node, &x, outer, n);
+            self.softmax_step(node, x, out, log);
+            return self.finish_rows(node, out);
+        }
+        // The axis changes places with the innermost one, and back.
+        let mut order: Vec<usize> = (0..shape.len()).collect();
+        order.swap(axis, shape.len() - 1);
+        let turned: Vec<usize> = order.iter().map(|&d| shape[d]).collect();
+        let rows = turned[..turned.len() - 1].iter().product();
+        let a = self.need(x.element, rows, n);
+        self.permute(&node.name, x, shape, &order, a, "the axis comes last");
+        let b = self.need(x.element, rows, n);
+        self.softmax_step(node, a, b, log);
+        let out = self.result_in_rows(node, &x, x.rows, x.columns);
+        self.permute(&node.name, b, turned, &order, out, "back to the model's order");
+        self.finish_rows(node, out)
+    }
+
+    fn softmax_step(&mut self, node: &Node, x: Matrix, out: Matrix, log: bool) {
+        let d = SoftmaxDescriptor { element: x.element, log, scale: 1.0 };
+        let shapes = format!("[{}, {}]", x.rows, x.columns);
+        self.step(&node.name, "softmax", shapes, "by rows", &[x, out], move |s| {
+            let op = Softmax::with_kernels(s.kernels, &d)?;
+            op.bind(&SoftmaxBindings { x: s.view(&x), mask: None, out: s.view(&out) })
+        });
+    }
+
+    /// A scale or bias as one row of `shape`'s elements, or of one.
+    fn row_weights(&mut self, node: &'m Node, i: usize, shape: &[usize]) -> Result<Option<Matrix>> {
+        let Some(id) = node.inputs.get(i).copied().flatten() else { return Ok(None) };
+        let columns: usize = shape.iter().product();
+        let own = self.shapes[id.index()].clone();
+        let len: usize = own.iter().product();
+        if let Some(tensor) = self.model.constant(id) {
+            let v = tensor.to_f32();
+            let each = spread(&own, shape).ok_or_else(|| {
+                self.fail(node, format!("input {i} is {own:?}, but {shape:?} is normalized"))
+            })?;
+            let words: Vec<u32> = if len == 1 {
+                vec![v[0].to_bits()]
+            } else {
+                each.into_iter().map(|at| v[at].to_bits()).collect()
+            };
+            return Ok(Some(self.constant(&words, Element::F32, 1, words.len())));
+        }
+        if len != columns && len != 1 {
+            return Err(self.fail(
+                node,
+                format!("input {i} is {own:?} and not constant: broadcasting it to {shape:?} has no kernel"),
+            ));
+        }
+        let x = self.get(id, Order::Natural, &node.name)?.matrix;
+        Ok(Some(self.in_rows(node, x, 1, len)))
+    }
+
+    pub(super) fn layer_norm(&mut self, node: &'m Node, axis: usize, epsilon: f32, rms: bool) -> Result<()> {
+        let x_id = self.input(node, 0)?;
+        let shape = self.shapes[x_id.index()].clone();
+        let columns: usize = shape[axis..].iter().product();
+        let rows: usize = shape[..axis].iter().product();
+        let weights =
+            [self.row_weights(node, 1, &shape[axis..])?, self.row_weights(node, 2, &shape[axis..])?];
+        let d = NormDescriptor { epsilon, rms, ..Default::default() };
+        self.norm(node, [rows, columns], weights, 0, d)
+    }
+
+    pub(super) fn group_norm(&mut self, node: &'m Node, groups: usize, epsilon: f32) -> Result<()> {
+        let x_id = self.input(node, 0)?;
+        let shape = self.shapes[x_id.index()].clone();
+        let len: usize = shape.iter().product();
+        let (rows, channels) = (shape[0] * groups, shape[1]);
+        let weights = [self.row_weights(node, 1, &[channels])?, self.row_weights(node, 2, &[channels])?];
+        let d = NormDescriptor { epsilon, groups, ..Default::default() };
+        self.norm(node, [rows, len.checked_div(rows).unwrap_or(0)], weights, channels, d)
+    }
+
+    fn norm(
         &mut self,
         node: &'m Node,
-        _axis: usize,
-        _epsilon: f32,
-        _rms: bool,
+        [rows, columns]: [usize; 2],
+        weights: [Option<Matrix>; 2],
+        channels: usize,
+        d: NormDescriptor,
     ) -> Result<()> {
-        Err(self.fail(node, "there is no kernel for it yet"))
+        let x = self.floats(node)?;
+        let x = self.in_rows(node, x, rows, columns);
+        let out = self.result_in_rows(node, &x, rows, columns);
+        let mut elements = weights.iter().flatten().map(|m| m.element);
+        let element = elements.next().unwrap_or(Element::F32);
+        if elements.any(|e| e != element) {
+            return Err(self.fail(node, "scale and bias are of different elements"));
+        }
+        let d = NormDescriptor { element: x.element, weights: element, ..d };
+        let touched: Vec<Matrix> = [x, out].into_iter().chain(weights.into_iter().flatten()).collect();
+        self.step(&node.name, "norm", format!("[{rows}, {columns}]"), "by rows", &touched, move |s| {
+            let [scale, bias] = [0, 1].map(|i| weights[i].as_ref().map(|m| s.view(m)));
+            let op = Norm::with_kernels(s.kernels, &d)?;
+            op.bind(&NormBindings { x: s.view(&x), scale, bias, channels, out: s.view(&out) })
+        });
+        self.finish_rows(node, out)
     }
 
-    pub(super) fn group_norm(&mut self, node: &'m Node, _groups: usize, _epsilon: f32) -> Result<()> {
-        Err(self.fail(node, "there is no kernel for it yet"))
+    /// Scores, their softmax and the sums by it: the scores live between the three steps only.
+    pub(super) fn attention(&mut self, node: &'m Node, scale: f32) -> Result<()> {
+        let ids = [self.input(node, 0)?, self.input(node, 1)?, self.input(node, 2)?];
+        let y = node.outputs[0];
+        let shapes = ids.map(|id| self.shapes[id.index()].clone());
+        let y_shape = self.shapes[y.index()].clone();
+        let outer = y_shape[..y_shape.len() - 2].to_vec();
+        let batch: usize = outer.iter().product();
+        let last = |i: usize| [shapes[i][shapes[i].len() - 2], shapes[i][shapes[i].len() - 1]];
+        let ([m, d], [_, n], [_, e]) = (last(0), last(1), last(2));
+        let mut operands = [self.floats(node)?; 3];
+        for (i, id) in ids.into_iter().enumerate() {
+            let x = self.get(id, Order::Natural, &node.name)?.matrix;
+            if x.element != operands[0].element {
+                return Err(
+                    self.fail(node, format!("{:?} by {:?} has no kernel", operands[0].element, x.element))
+                );
+            }
+            let own: usize = shapes[i][..shapes[i].len() - 2].iter().product();
+            operands[i] = if own == batch { x } else { self.repeated(node, x, &shapes[i], &outer) };
+        }
+        let [q, k, v] = operands;
+        let element = q.element;
+        let mask = self.attention_mask(node, &[&outer[..], &[m, n]].concat(), element)?;
+        let scores = self.need(element, batch * m, n);
+        self.product_step(node, [q, k, scores], [batch, m, d, n], "scores");
+        let weights = self.need(element, batch * m, n);
+        let touched: Vec<Matrix> =
+            [scores, weights].into_iter().chain(mask.map(|(matrix, ..)| matrix)).collect();
+        let descriptor = SoftmaxDescriptor { element, log: false, scale };
+        let shape = format!("[{}, {n}]", batch * m);
+        self.step(&node.name, "softmax", shape, "scaled and masked on the way", &touched, move |s| {
+            let mask = mask.as_ref().map(|(m, outer, x_outer)| Mask {
+                view: s.view(m),
+                outer: *outer,
+                x_outer: *x_outer,
+            });
+            let op = Softmax::with_kernels(s.kernels, &descriptor)?;
+            op.bind(&SoftmaxBindings { x: s.view(&scores), mask, out: s.view(&weights) })
+        });
+        let out = self.result(y, Order::Natural, batch * m, e);
+        self.product_step(node, [weights, v, out], [batch, m, n, e], "means by the scores");
+        self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
+        Ok(())
     }
 
-    pub(super) fn attention(&mut self, node: &'m Node, _scale: f32) -> Result<()> {
-        Err(self.fail(node, "there is no kernel for it yet"))
+    /// `[batch * m, k]` by `[batch * k, n]`.
+    fn product_step(
+        &mut self,
+        node: &Node,
+        [a, b, out]: [Matrix; 3],
+        [batch, m, k, n]: [usize; 4],
+        why: &'static str,
+    ) {
+        let d =
+            GemmDescriptor { element: a.element, out: out.element, layout: Layout::Kn, ..Default::default() };
+        let shapes = format!("{batch} x [{m}, {k}] * [{k}, {n}]");
+        self.step(&node.name, "gemm", shapes, why, &[a, b, out], move |s| {
+            if batch == 0 {
+                return Ok(crate::kernel::Call::default());
+            }
+            let b = View { rows: batch * k, columns: n, ..s.view(&b) };
+            let bindings = GemmBindings { a: s.view(&a), b, bias: None, out: s.view(&out), batch };
+            Gemm::with_kernels(s.kernels, &d)?.bind(&bindings)
+        });
     }
+
+    /// The mask of scores of a shape, its outer dimensions and the scores' merged to three.
+    fn attention_mask(&mut self, node: &Node, scores: &[usize], element: Element) -> Result<Option<Masked>> {
+        let Some(id) = node.inputs.get(3).copied().flatten() else { return Ok(None) };
+        let mask = self.get(id, Order::Natural, &node.name)?.matrix;
+        let own = self.shapes[id.index()].clone();
+        let own = [vec![1; scores.len().saturating_sub(own.len())], own].concat();
+        let fits = own.len() == scores.len() && own.iter().zip(scores).all(|(&a, &b)| a == b || a == 1);
+        if !fits || mask.element != element {
+            let detail = format!(
+                "the mask is {own:?} of {:?}, but the scores are {scores:?} of {element:?}",
+                mask.element
+            );
+            return Err(self.fail(node, detail));
+        }
+        // Neighbouring dimensions that both are repeated, or both are not, are one.
+        let mut merged: Vec<[usize; 2]> = Vec::new();
+        for (&a, &b) in own.iter().zip(scores).take(scores.len() - 1).filter(|(_, b)| **b != 1) {
+            match merged.last_mut() {
+                Some([c, d]) if (*c == *d) == (a == b) => (*c, *d) = (*c * a, *d * b),
+                _ => merged.push([a, b]),
+            }
+        }
+        if merged.len() > 3 {
+            let detail = format!("a mask {own:?} is repeated along too many dimensions of {scores:?}");
+            return Err(self.fail(node, detail));
+        }
+        let mut outer = [[1; 2]; 3];
+        let first = 3 - merged.len();
+        outer[first..].copy_from_slice(&merged);
+        Ok(Some((mask, outer.map(|o| o[0]), outer.map(|o| o[1]))))
+    }
+}
+
+/// Whether a dense matrix may be seen in rows of `columns`.
+fn same_memory(x: &Matrix, columns: usize) -> bool {
+    let per_word = x.element.per_word();
+    per_word == 1 || x.columns == columns || [x.columns, columns].iter().all(|c| c.is_multiple_of(per_word))
+}
+
+/// Where in a tensor of shape `own` each element of `shape` is, to which it is broadcast.
+fn spread(own: &[usize], shape: &[usize]) -> Option<Vec<usize>> {
+    let skip = shape.len().checked_sub(own.len())?;
+    if own.iter().zip(&shape[skip..]).any(|(&a, &b)| a != b && a != 1) {
+        return None;
+    }
+    let index = |mut i: usize| {
+        let (mut at, mut step) = (0, 1);
+        for (&a, &b) in own.iter().zip(&shape[skip..]).rev() {
+            at += if a == 1 { 0 } else { i % b * step };
+            (i, step) = (i / b, step * a);
+        }
+        at
+    };
+    Some((0..shape.iter().product()).map(index).collect())
 }

@@ -3,6 +3,7 @@
 use super::{Lowering, Order, Slot};
 use crate::error::Result;
 use crate::graph::Node;
+use crate::ops::{Cast, CastBindings, CastDescriptor};
 use crate::plan::Matrix;
 use crate::tensor::Element;
 
@@ -53,11 +54,16 @@ impl<'m> Lowering<'m> {
     /// [`Element::stored`]).
     pub(super) fn cast_step(
         &mut self,
-        _node: &str,
-        (_x, _from): (Matrix, Element),
-        (_out, _to): (Matrix, Element),
-        _why: &'static str,
+        node: &str,
+        (x, from): (Matrix, Element),
+        (out, to): (Matrix, Element),
+        why: &'static str,
     ) {
+        let shapes = format!("[{}, {}]", x.rows, x.columns);
+        let d = CastDescriptor { element: from, out: to };
+        self.step(node, "cast", shapes, why, &[x, out], move |s| {
+            Cast::with_kernels(s.kernels, &d)?.bind(&CastBindings { x: s.view(&x), out: s.view(&out) })
+        });
     }
 }
 

@@ -1,12 +1,14 @@
 //! From a [`Model`] to an ONNX file.
 
+mod ops;
+
 use super::proto::{
     Attribute, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetId, TensorProto,
     TensorShape, TensorType, TypeProto, ValueInfo, attribute,
 };
 use super::tensor;
 use crate::error::Result;
-use crate::graph::{Activation, Dim, Model, Node, Op, PoolKind, Quant, Value, ValueId, Window, passes};
+use crate::graph::{Activation, Dim, Model, Node, Op, Quant, Value, ValueId, Window, passes};
 use crate::quant::QuantParams;
 use crate::tensor::{Data, Element, Tensor};
 use prost::Message;
@@ -22,7 +24,7 @@ pub(super) fn export(model: &Model) -> Result<Vec<u8>> {
         real: HashMap::new(),
         taken: model.values().iter().map(|v| v.name.clone()).collect(),
         node_names: HashSet::new(),
-        opset: 17,
+        opset: ops::operator_set(model),
     };
     for node in model.nodes() {
         exporter.node(node)?;
@@ -37,7 +39,12 @@ pub(super) fn export(model: &Model) -> Result<Vec<u8>> {
     };
     let file = ModelProto {
         // The version of the format that came with the operator set.
-        ir_version: if exporter.opset > 18 { 9 } else { 8 },
+        ir_version: match exporter.opset {
+            ..=18 => 8,
+            19 | 20 => 9,
+            21 | 22 => 10,
+            _ => 11,
+        },
         producer_name: env!("CARGO_PKG_NAME").into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(graph),
@@ -281,8 +288,8 @@ impl Exporter<'_> {
     }
 
     fn node(&mut self, node: &Node) -> Result<()> {
-        let read: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
-        let (x, y) = (read[0], self.model.value(node.outputs[0]));
+        let y = self.model.value(node.outputs[0]);
+        let Some(x) = node.inputs[0] else { return Err(self.model.node_error(node, "input 0 is left out")) };
         match &node.op {
             Op::Conv { .. } | Op::Linear { .. } => return self.product(node),
             Op::Quantize => {
@@ -297,40 +304,20 @@ impl Exporter<'_> {
                 }
                 return self.dequantize(x, Form::AsIs, &y.name);
             }
+            Op::Activation(activation) => {
+                let x = self.real(node, x, Form::AsIs)?;
+                return self.lone_activation(node, *activation, &x);
+            }
             _ => {}
         }
-        let mut inputs = Vec::with_capacity(2);
-        for id in &read {
-            inputs.push(self.real(node, *id, Form::AsIs)?);
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        for id in &node.inputs {
+            inputs.push(match id {
+                Some(id) => self.real(node, *id, Form::AsIs)?,
+                None => String::new(),
+            });
         }
-        let (op, attributes) = match &node.op {
-            Op::Pool { kind, window } => {
-                let mut attributes = geometry(window);
-                if let PoolKind::Average { include_pad } = kind {
-                    attributes.push(int("count_include_pad", i64::from(*include_pad)));
-                    if window.dilation != [1, 1] {
-                        self.opset = 19; // the first whose AveragePool has dilations
-                    }
-                }
-                (node.op.name(), attributes)
-            }
-            Op::Reshape { target } => {
-                let target = Tensor::new([target.len()], Data::I64(target.clone()))?;
-                inputs.push(self.initializer(format!("{}.shape", y.name), &target));
-                ("Reshape", Vec::new())
-            }
-            Op::Flatten { axis } => ("Flatten", vec![int("axis", *axis as i64)]),
-            Op::Transpose { order } => ("Transpose", vec![ints("perm", order)]),
-            Op::Cast => ("Cast", vec![int("to", i64::from(tensor::data_type_of(y.element)))]),
-            Op::Activation(activation) => {
-                let quantized = y.quant.is_some();
-                let name = if quantized { self.fresh(format!("{}.float", y.name)) } else { y.name.clone() };
-                let element = if quantized { Element::F32 } else { y.element };
-                self.activation(*activation, element, &inputs[0], &name)?;
-                return if quantized { self.quantize(node, &name) } else { Ok(()) };
-            }
-            other => (other.name(), Vec::new()),
-        };
+        let (op, attributes) = self.write(node, &mut inputs)?;
         let result = self.result(node);
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         self.push(op, &node.name, &inputs, &result, attributes);

@@ -1,0 +1,31 @@
+//! What the commands share: the GPU that was asked for, a progress bar, how often runs are timed.
+
+use crate::Result;
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use std::time::Duration;
+use weighbridge::Gpu;
+use weighbridge::evaluate::Rounds;
+
+/// The adapter whose name contains this, else the one of the environment or the fastest kind.
+pub async fn gpu(adapter: Option<&str>) -> Result<Gpu> {
+    Ok(match adapter {
+        Some(name) => Gpu::with_adapter_name(Some(name)).await?,
+        None => Gpu::new().await?,
+    })
+}
+
+/// A bar on stderr, where that is a terminal.
+pub fn progress() -> Result<ProgressBar> {
+    let bar = ProgressBar::new(0).with_finish(ProgressFinish::AndClear);
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg} {wide_bar} {elapsed}")?);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    Ok(bar)
+}
+
+/// How often a batch of this size is timed.
+pub fn rounds(batch: usize) -> Rounds {
+    match batch {
+        1 => Rounds { warm_up: 3, least: 20, most: 200, time: Duration::from_secs(2) },
+        _ => Rounds { warm_up: 2, least: 7, most: 50, time: Duration::from_secs(3) },
+    }
+}
