@@ -60,6 +60,13 @@ pub fn check(case: &NodeCase, set: &Set, given: usize) -> Run<()> {
                 format!("`{}` is inferred as {shape:?}, not {:?}", expected.name, expected.array.shape);
             return Err(Stop::Failed(detail));
         }
+        let element = model.value(*id).element;
+        if tensor(expected)?.element() != element {
+            return Err(Stop::Failed(format!(
+                "`{}` is of {element:?}, not {}",
+                expected.name, expected.onnx_type
+            )));
+        }
     }
     // Without a device this is as far as it goes.
     let Some(gpu) = gpu() else { return Ok(()) };
