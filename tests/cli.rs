@@ -249,6 +249,7 @@ fn mistakes_with_arrays_are_one_line() {
     fails(&compare, &["--batch", "5"], "--batch 5: there are only 4 rows of --data");
     fails(&compare, &["--labels", &x], "x.npy: labels are whole numbers, found f32");
     if gpu::gpu().is_some() {
+        fails(&compare, &["--labels", &labels], "3 labels, but the first output has 4 rows of classes");
         // 2^40 is an f32: that it was an integer loses nothing.
         succeeds(&["run", MLP, "--input", &wide]);
     }

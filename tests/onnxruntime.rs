@@ -14,17 +14,18 @@
 //! fuses: `2 * nodes * 2^-11 * max|y|`, with the same proviso.
 //!
 //! *int8*: both compute the same integers, but for those whose real value is so near to the middle of two that an f32
-//! rounding (or an int32 bias instead of ours in f32) decides: these are one step off. Quantization itself moves every
-//! element by up to half a step, evenly spread: a variance of 1/12 step. If a share p of the elements is one step off,
-//! that is a variance of p; so the outputs' rms difference is `sqrt(12 p)` of the rms error of quantization, which is
-//! measured as the distance from f32. p is FLIPPED. A single output may gather several of them: STEPS of 1/255 of the
-//! outputs' range.
+//! rounding decides: these are one step off. Quantization itself moves every element by up to half a step, evenly
+//! spread: a variance of 1/12 step. If a share p of the elements is one step off, that is a variance of p; so the
+//! outputs' rms difference is `sqrt(12 p)` of the rms error of quantization, which is measured as the distance from f32.
+//! p is FLIPPED. A single output may gather several of them: STEPS of 1/255 of the outputs' range.
 //!
-//! On x86 without VNNI, ONNX Runtime's fused integer kernels add pairs of products in 16 bits and saturate (the cnn loses
-//! 2 % of its answers by that): there it runs with slower ones that do not, or with none (`run.py`).
+//! The numbers to compare are those of our own run of the exported file, which is held to the model that was exported,
+//! too. Static int8 is exported with int32 biases of scale `sa * sw`, half a step of which is far less than one of the
+//! result, but moves all of a channel's elements: more of them are one step off, FLIPPED_BY_BIAS. Dynamic int8 is
+//! exported with ONNX's one rule, u8 and a range for each tensor, which is another quantization: the answers must agree.
 //!
-//! Dynamic int8 is exported with ONNX's one rule, u8 and a range for each tensor: the numbers to compare are those of
-//! our own run of the exported file.
+//! On x86 without VNNI, ONNX Runtime's integer kernels add pairs of products in 16 bits and saturate (the cnn loses 2 % of
+//! its answers by that): there it runs with slower ones that do not, or with none (`run.py`).
 #![cfg(all(feature = "onnx", feature = "cli"))]
 
 #[path = "common/gpu.rs"]
@@ -42,6 +43,8 @@ use weighbridge::{Gpu, Session, optimize};
 
 /// The share of elements that may be one step off.
 const FLIPPED: f64 = 0.001;
+/// The same between biases in f32 and in int32.
+const FLIPPED_BY_BIAS: f64 = 0.005;
 /// How many steps of 1/255 of its range an output may be off.
 const STEPS: f64 = 2.0;
 /// The share of rows that must have the same largest output.
@@ -211,28 +214,23 @@ fn forms<'c>(gpu: &Gpu, case: &'c Case, folder: &Path, jobs: &mut Vec<serde_json
             }),
             name: name.clone(),
         };
-        let form = match kind {
+        let form = form(read_back);
+        match kind {
             // Nothing that decides a number is lost in the file.
             Kind::F32 | Kind::F16 => {
-                assert_eq!(own, read_back, "{name}: what was read back computes something else");
-                form(own)
+                assert_eq!(own, form.ours, "{name}: what was read back computes something else")
             }
-            Kind::Static => {
-                let form = form(own);
-                form.check("read back", &read_back);
-                form
-            }
-            // Another rule for the ranges: as far from f32 as quantization goes, and no further.
+            Kind::Static => form.check("not exported", &own, FLIPPED_BY_BIAS),
             Kind::Dynamic => {
-                for (a, b) in own.iter().zip(&read_back) {
-                    agree(&name, "read back", a, b, AGREE - 0.01);
+                for (a, b) in own.iter().zip(&form.ours) {
+                    agree(&name, "not exported", a, b, AGREE - 0.01);
                 }
-                form(read_back)
             }
-        };
+        }
         for (optimized, outputs) in [false, true].into_iter().zip(&form.files) {
             jobs.push(serde_json::json!({
                 "model": file, "inputs": inputs.clone(), "optimized": optimized, "outputs": outputs,
+                "integers": kind == Kind::Dynamic,
             }));
         }
         form
@@ -241,7 +239,7 @@ fn forms<'c>(gpu: &Gpu, case: &'c Case, folder: &Path, jobs: &mut Vec<serde_json
 }
 
 impl Form<'_> {
-    fn check(&self, by: &str, outputs: &[Tensor]) {
+    fn check(&self, by: &str, outputs: &[Tensor], flipped: f64) {
         assert_eq!(outputs.len(), self.ours.len(), "{} {by}", self.name);
         for ((theirs, ours), exact) in outputs.iter().zip(&self.ours).zip(&self.exact) {
             let name = &self.name;
@@ -260,7 +258,7 @@ impl Form<'_> {
                     let range = |y: &[f32]| y.iter().fold((0f32, 0f32), |(l, h), &y| (l.min(y), h.max(y)));
                     let (lo, hi) = range(&ours_f32);
                     let (quantization, _) = distance(&ours_f32, &exact);
-                    ((12.0 * FLIPPED).sqrt() * quantization, STEPS * f64::from(hi - lo) / 255.0)
+                    ((12.0 * flipped).sqrt() * quantization, STEPS * f64::from(hi - lo) / 255.0)
                 }
             };
             println!("{name} {by}: rms {rms:.2e} of {rms_bound:.2e}, max {max:.2e} of {max_bound:.2e}");
@@ -321,7 +319,7 @@ fn onnx_runtime_computes_the_same() {
     for form in &forms {
         for (files, by) in form.files.iter().zip(["ONNX Runtime", "ONNX Runtime, optimized"]) {
             let outputs: Vec<Tensor> = files.iter().map(|file| load(file)).collect();
-            form.check(by, &outputs);
+            form.check(by, &outputs, FLIPPED);
         }
     }
 }

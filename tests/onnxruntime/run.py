@@ -1,4 +1,5 @@
-"""Runs models with ONNX Runtime on the CPU: JOBS.json is [{model, inputs: {name: file}, optimized, outputs: [file]}]."""
+"""Runs models with ONNX Runtime on the CPU: JOBS.json is [{model, inputs: {name: file}, optimized, integers,
+outputs: [file]}], where integers says whether the graph has MatMulInteger or ConvInteger."""
 
 import json
 import platform
@@ -21,7 +22,9 @@ def integer_kernels_are_exact():
 def run(job, entries):
     options = onnxruntime.SessionOptions()
     level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if job["optimized"] else level.ORT_DISABLE_ALL
+    # The kernels that do not saturate are put in by an optimization.
+    optimized = job["optimized"] or (job["integers"] and not exact)
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
     for entry in entries:
         options.add_session_config_entry(entry, "1")
     options.log_severity_level = 4
@@ -31,7 +34,8 @@ def run(job, entries):
 
 # Slower kernels do not saturate, but take weights per channel only with their zero points. Else nothing is fused.
 unsaturated, unfused = ["session.x64quantprecision"], ["session.disable_quant_qdq"]
-attempts = [[]] if integer_kernels_are_exact() else [unsaturated, unfused]
+exact = integer_kernels_are_exact()
+attempts = [[]] if exact else [unsaturated, unfused]
 for job in json.load(open(sys.argv[1])):
     for entries in attempts:
         try:
