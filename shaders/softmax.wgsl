@@ -72,6 +72,14 @@ fn magnitude(x: vec4<f32>) -> vec4<u32> {
     return select(bits & vec4<u32>(0x7fffffffu), vec4<u32>(), bits == vec4<u32>(0xff800000u));
 }
 
+//% if OUT_VEC
+// Rows are whole sixteens.
+fn live(column: u32) -> vec4<bool> { return vec4<bool>(true); }
+//% end
+//% if !OUT_VEC
+fn live(column: u32) -> vec4<bool> { return live4(column, p.columns); }
+//% end
+
 fn join(a: Seen, b: Seen) -> Seen {
     let most = max(a.most, b.most);
     let sum = a.sum * weight(a.most - most) + b.sum * weight(b.most - most);
@@ -102,7 +110,7 @@ fn main(
         let v = load16(row * p.x_pitch, u);
         let column = u * 16u;
 //% for i in 4
-        let live_#i = live4(column + #iu * 4u, p.columns);
+        let live_#i = live(column + #iu * 4u);
 //% end
         let a = select(vec4<f32>(LOWEST), score(v.a, mask_row, column), live_0);
         let b = select(vec4<f32>(LOWEST), score(v.b, mask_row, column + 4u), live_1);

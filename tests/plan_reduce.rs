@@ -150,7 +150,8 @@ fn attention_with_and_without_a_mask() {
     let [m, d, n, e] = [5, 8, 7, 6];
     let scale = 0.35f32;
     // Outer dimensions of all, of k, and of the mask with its rows and columns.
-    let cases: [(&[usize], &[usize], Option<&[usize]>); 6] = [
+    type Case<'a> = (&'a [usize], &'a [usize], Option<&'a [usize]>);
+    let cases: [Case<'_>; 6] = [
         (&[2, 3], &[2, 3], None),
         (&[2, 3], &[2, 3], Some(&[2, 1, 1, 7])),
         (&[2, 3], &[2, 1], Some(&[5, 7])),
