@@ -324,11 +324,10 @@ impl<'m> Finder<'m> {
     fn scaled_norm(&self, i: usize) -> Option<Fused> {
         let [a, b] = self.pair(self.node(i))?;
         let reciprocal = |y, id| {
-            let inverse =
-                self.argument(id, |f| f == UnaryOp::Reciprocal).map(|(n, d)| (n, d)).or_else(|| {
-                    let (node, [one, d]) = self.operands(id, |op| *op == Op::Binary(BinaryOp::Div))?;
-                    (self.scalar(one) == Some(1.0)).then_some((node, d))
-                });
+            let inverse = self.argument(id, |f| f == UnaryOp::Reciprocal).or_else(|| {
+                let (node, [one, d]) = self.operands(id, |op| *op == Op::Binary(BinaryOp::Div))?;
+                (self.scalar(one) == Some(1.0)).then_some((node, d))
+            });
             let (node, deviation) = inverse?;
             let mut fused = self.norm_of(y, deviation)?;
             fused.from.push(node.name.clone());

@@ -358,7 +358,7 @@ impl Model {
     }
 
     /// Replaces new symbols in a shape by those that the graph's own arithmetic on shapes tells.
-    fn refine(&self, node: &Node, known: &Known, shape: &mut Vec<Dim>) {
+    fn refine(&self, node: &Node, known: &Known, shape: &mut [Dim]) {
         let Op::Deferred(deferred) = &node.op else { return };
         let extents = |i: usize| self.extents(*node.inputs.get(i)?.as_ref()?, known);
         let x = |i: usize| node.inputs[0].and_then(|id| self.values[id.0].shape.get(i).cloned());

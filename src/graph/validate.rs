@@ -1,6 +1,6 @@
 //! What makes a [`Model`] well-formed.
 
-use super::{Deferred, Dim, Model, Node, Op, PoolKind, Quant, Value, ValueId};
+use super::{Deferred, Dim, Model, Node, Op, PadMode, PoolKind, Quant, Value, ValueId};
 use crate::error::{Error, Result};
 use crate::tensor::Element;
 
@@ -151,7 +151,10 @@ impl Model {
                     && ((one(x) && same(x, made)) || (table && rows && floats(made)))
             }
             Op::Concat { .. } => one(x) && same(x, made) && others().all(|v| same(v, x)),
-            Op::Resize(_) | Op::Deferred(Deferred::Resize { .. }) => plain(x) && same(x, made),
+            // What is filled in is a real, or interpolated, which the integers of reals are not.
+            Op::Resize(_)
+            | Op::Deferred(Deferred::Resize { .. } | Deferred::Pad { .. })
+            | Op::Pad { mode: PadMode::Constant(_), .. } => plain(x) && same(x, made),
             Op::Deferred(Deferred::Shape { .. } | Deferred::Size) => made.element == Element::I64,
             Op::Deferred(Deferred::ConstantOfShape { value }) => {
                 integers(x) && plain(made) && made.element == value.element()

@@ -198,7 +198,7 @@ mod tests {
         let floor = nearest(Nearest::RoundPreferFloor);
         check(eight, &[1, 2], Some(&[0.6, 0.6]), (HalfPixel, floor), &[1., 3.]);
         check(image, &[1, 3], None, (HalfPixel, floor), &[5., 6., 8.]);
-        check(eight, &[1, 2], Some(&[0.6, 0.6]), (HalfPixel, Linear), &[2.6666665, 4.3333331]);
+        check(eight, &[1, 2], Some(&[0.6, 0.6]), (HalfPixel, Linear), &[2.666_666_5, 4.333_333]);
         check(eight, &[1, 2], Some(&[0.6, 0.6]), (AlignCorners, Linear), &[1., 3.142857]);
         check(image, &[3, 1], None, (PytorchHalfPixel, Linear), &[1.6666666, 7., 12.333333]);
         let up = [1., 1.25, 1.75, 2., 1.5, 1.75, 2.25, 2.5, 2.5, 2.75, 3.25, 3.5, 3., 3.25, 3.75, 4.];

@@ -44,8 +44,8 @@ pub(super) fn infer(op: &Op, x: &[Dim], inputs: &[Option<&[Dim]>], output: &str)
         }
         Op::LayerNorm { axis, .. } => {
             axis_of(*axis)?;
-            for i in 1..inputs.len() {
-                let Some(scale) = inputs[i] else { continue };
+            for (i, scale) in inputs.iter().enumerate().skip(1) {
+                let Some(scale) = scale else { continue };
                 let normalized = &x[*axis..];
                 if broadcast(normalized, scale)?.len() != normalized.len() {
                     return Err(format!("input {i} is {scale:?}, but {normalized:?} is normalized"));
