@@ -244,7 +244,7 @@ fn mistakes_with_arrays_are_one_line() {
     fails(&quantize, &["static"], "ranges are missing, give --data X.npy or --load-ranges IN.json");
     fails(&quantize, &["static", "--data", &x, "--batch", "0"], "expected a whole number");
     fails(&quantize, &["half", "--skip", "Gemm_6"], "--mode half has no use for --skip");
-    fails(&quantize, &["dynamic", "--skip", "Gemm_7"], "there is no node `Gemm_7` to skip");
+    fails(&quantize, &["dynamic", "--skip", "Gemm_7"], "there is no node `Gemm_7`");
     fails(&quantize, &["static", "--load-ranges", &nothing], "text.npy: calibration ranges: ");
     fails(&compare, &["--batch", "5"], "--batch 5: there are only 4 rows of --data");
     fails(&compare, &["--labels", &x], "x.npy: labels are whole numbers, found f32");

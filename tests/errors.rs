@@ -111,8 +111,8 @@ fn elements() {
     refused!(GemmI8::with_kernels(kernels, &gemm), Error::Element { .. }, "gemm_i8", "U8");
     let descriptor = QuantizeDescriptor { element: Element::I64, by_row: false };
     refused!(Quantize::with_kernels(kernels, &descriptor), Error::Element { .. }, "quantize", "I64");
-    let truths = Tensor::new([2], Data::Bool(vec![true, false])).unwrap();
-    refused!(gpu.upload(&truths), Error::Element { .. }, "upload", "Bool");
+    let long = Tensor::new([2], Data::I64(vec![7, 1 << 40])).unwrap();
+    refused!(gpu.upload(&long), Error::Argument { .. }, "upload", "element 1", "1099511627776", "32 bits");
 }
 
 #[test]

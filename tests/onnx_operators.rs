@@ -400,7 +400,8 @@ fn menagerie() -> Vec<u8> {
         ],
     );
     let axis = int_attribute("axis", -1);
-    let nodes: [(&str, &[&str], &[Vec<u8>]); 19] = [
+    type Node<'a> = (&'a str, &'a [&'a str], &'a [Vec<u8>]);
+    let nodes: [Node; 19] = [
         ("ReduceMean", &["x", "axes"], &[int_attribute("keepdims", 1)]),
         ("Slice", &["x", "starts", "ends", "axes"], &[]),
         ("Pad", &["x", "pads"], &[string("mode", "reflect")]),
