@@ -30,7 +30,7 @@ fn what_cannot_be_is_said_and_fails() {
     let nowhere = dir.join("no/such/folder.json");
     let nowhere = nowhere.to_str().unwrap();
     for (args, message) in [
-        (&["--model", "vgg"][..], "expected `cnn`, `mlp`, or the path of an .onnx file"),
+        (&["--model", "vgg"][..], "expected `cnn`, `mlp`, `vit`, or the path of an .onnx file"),
         (&["compare", "--model", "no-such.onnx"], "no-such.onnx: "),
         (&["--model", broken], "broken.onnx: "),
         (&["--json", nowhere], "folder.json: "),

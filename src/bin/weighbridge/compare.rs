@@ -33,7 +33,7 @@ pub struct Args {
     /// Batches of MODEL that are timed; the largest is the one for everything else (default: 1,32)
     #[arg(long, value_name = "N,..", value_delimiter = ',', requires = "file", value_parser = batch)]
     pub batch: Vec<usize>,
-    /// The network: `cnn` or `mlp` (default: both), or an ONNX file that takes [batch, 1, 28, 28] and gives [batch, 10]
+    /// The network: `cnn`, `mlp` or `vit` (default: the first two), or an ONNX file that takes [batch, 1, 28, 28] and gives [batch, 10]
     #[arg(long, value_name = "NAME|FILE.onnx")]
     pub model: Option<String>,
     /// How many of the 10,000 labelled test images to classify

@@ -9,9 +9,10 @@ const TEST_IMAGES: &[u8] = include_bytes!("../../../assets/fashion_mnist/test10k
 const TEST_LABELS: &[u8] = include_bytes!("../../../assets/fashion_mnist/test10k_labels.npy");
 
 /// Networks that were trained on it, by name.
-pub const NETWORKS: [(&str, &[u8]); 2] = [
+pub const NETWORKS: [(&str, &[u8]); 3] = [
     ("cnn", include_bytes!("../../../assets/fashion_mnist/cnn.onnx")),
     ("mlp", include_bytes!("../../../assets/fashion_mnist/mlp.onnx")),
+    ("vit", include_bytes!("../../../assets/fashion_mnist/vit.onnx")),
 ];
 
 /// The labels' names.

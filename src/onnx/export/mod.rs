@@ -206,11 +206,9 @@ impl Exporter<'_> {
         let value = self.model.value(id);
         let Some(Quant::Static { axis, params }) = &value.quant else { return Ok(()) };
         let stored = self.stored(id, form.clone())?;
-        let mut inputs = vec![stored, self.scales(&value.name, *axis, params)?];
-        // Weights are symmetric as a rule: then the default of 0 saves the bytes.
-        if value.constant.is_none() || params.iter().any(|p| p.zero_point != 0) {
-            inputs.push(self.zero_points(&value.name, *axis, params)?);
-        }
+        // Zero points of 0 are written too: without VNNI, ONNX Runtime's exact integer kernels insist on them.
+        let scale = self.scales(&value.name, *axis, params)?;
+        let inputs = [stored, scale, self.zero_points(&value.name, *axis, params)?];
         let axis =
             axis.map(|a| int("axis", if form == Form::Transposed { 1 - (a as i64) } else { a as i64 }));
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
