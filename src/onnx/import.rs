@@ -75,8 +75,13 @@ pub(super) fn import(bytes: &[u8], directory: Option<&Path>) -> Result<Model> {
     let main = |domain: &str| domain.is_empty() || domain == "ai.onnx";
     let opset = proto.opset_import.iter().find(|o| main(&o.domain)).and_then(|o| o.version).unwrap_or(1);
     // Later sets add element types, which are refused one by one, and attributes, which are too.
-    if !(11..=28).contains(&opset) {
-        return Err(format(format!("operator set {opset} is not supported, 11 to 28 are")));
+    if !(10..=28).contains(&opset) {
+        return Err(format(format!("operator set {opset} is not supported, 10 to 28 are")));
+    }
+    // Set 11 gave these other inputs; all else of set 10 is as it was later.
+    let other = |n: &&NodeProto| ["Clip", "Pad", "Resize"].contains(&n.op_type.as_str());
+    if let Some(node) = graph.node.iter().find(|n| opset == 10 && other(n)) {
+        return Err(At { node, opset }.fail("its form in operator set 10 is not supported, that of 11 is"));
     }
     // An element type that is not known is the problem of the node that reads it.
     let known = |name: &str, data_type: i32| {

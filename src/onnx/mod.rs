@@ -1,6 +1,6 @@
 //! Reading and writing ONNX files.
 //!
-//! [`Model::from_onnx_file`] reads operator sets 11 to 28, each operator in the form that the set has (axes and sizes as
+//! [`Model::from_onnx_file`] reads operator sets 10 to 28, each operator in the form that the set has (axes and sizes as
 //! attributes, or as inputs). Anything else is an error that names the node, and so is an attribute that is not known.
 //!
 //! | family | operators |
