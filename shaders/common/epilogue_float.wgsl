@@ -1,4 +1,4 @@
-// f32 sums -> act(sum + bias), stored as f32 or packed f16.
+// f32 sums -> act(sum + bias), or a function of it, stored as f32 or packed f16.
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 //% if OUT_VEC
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<u32>>;
@@ -21,6 +21,9 @@ fn finish(batch: u32, row: u32, column: u32, c: Column, sum: vec4<f32>) {
     var y = sum + c.bias;
 //% if ACTIVATE
     y = clamp(y, vec4<f32>(p.lo), vec4<f32>(p.hi));
+//% end
+//% if FUNCTION
+    y = apply(y, p.lo, p.hi);
 //% end
     store(batch, row, column, y);
 }

@@ -16,7 +16,7 @@ struct Params {
     tiles_m: u32,
     tiles_n: u32,
     tiles: u32,          // of all batches
-    lo: f32,             // activation: clamp to [lo, hi]
+    lo: f32,             // activation: clamp to [lo, hi]; a function's alpha and beta
     hi: f32,
     // A convolution's patches. All pitches in words.
     height: u32,

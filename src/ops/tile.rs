@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
+use crate::ops::function;
 use crate::tensor::{Data, Element, Tensor, View};
 
 /// How operands are held and multiplied.
@@ -220,6 +221,8 @@ pub(crate) struct Form {
     pub out: Element,
     pub bias: bool,
     pub activate: bool,
+    /// Flag of the function that it ends in.
+    pub function: Option<&'static str>,
     pub a_vec: bool,
     pub out_vec: bool,
     pub fold: bool,
@@ -261,7 +264,7 @@ impl Form {
         let int = self.is_int8();
         let float_out = matches!(self.out, Element::F32 | Element::F16);
         let flag = u32::from;
-        let consts = [
+        let mut consts = vec![
             ("LANES", lanes),
             ("GROUPS", groups),
             ("ROWS", rows),
@@ -278,6 +281,7 @@ impl Form {
             ("BIAS_F32", flag(self.bias && !self.int8.bias_i32)),
             ("BIAS_I32", flag(self.bias && self.int8.bias_i32)),
             ("ACTIVATE", flag(self.activate)),
+            ("FUNCTION", flag(self.function.is_some())),
             ("OUT_VEC", flag(self.out_vec)),
             ("OUT_F32", flag(self.out == Element::F32)),
             ("OUT_F16", flag(self.out == Element::F16)),
@@ -289,6 +293,7 @@ impl Form {
             ("B_ZERO", flag(self.int8.b_zero)),
             ("DEPTHWISE", flag(depthwise)),
         ];
+        consts.extend(self.function.map(function::consts).into_iter().flatten());
         let operands = match self.source {
             Source::Dense => include_str!("../../shaders/common/a_dense.wgsl"),
             Source::Patch => include_str!("../../shaders/common/a_patch.wgsl"),
@@ -311,12 +316,13 @@ impl Form {
             } else {
                 include_str!("../../shaders/common/epilogue_float.wgsl")
             },
+            if self.function.is_some() { function::TEXT } else { "" },
             if float_out { include_str!("../../shaders/common/store.wgsl") } else { "" },
             if self.out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
             main,
         ];
         let label = format!(
-            "{name}/{} {}{}{}",
+            "{name}/{} {}{}{}{}",
             self.operand.name(),
             match self.source {
                 Source::Grouped { depthwise: true } => "depthwise".into(),
@@ -329,6 +335,7 @@ impl Form {
                 Layout::Packed => "",
             },
             if self.a_vec || operands.is_empty() { "" } else { " by words" },
+            self.function.map_or(String::new(), |f| format!(" {}", f.to_lowercase())),
         );
         Variant { label, enable: if native { &["f16"] } else { &[] }, consts: &consts, files: &files }
             .render()
