@@ -3,6 +3,13 @@
 // storage buffer costs far more than arithmetic and barriers are dear (32x8: 34 times the naive kernel, see
 // benches/results). A workgroup is LANES threads in one row; each computes 8 * GROUPS rows by 4 * Q columns.
 
+//% if INT
+alias Sum = vec4<i32>;
+//% end
+//% if !INT
+alias Sum = vec4<f32>;
+//% end
+
 @compute @workgroup_size(LANES, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -79,6 +86,31 @@ fn main(
     let column = column0 + #qu * LANES * 4u;
     let of_column = column_of(batch, min(column, p.n - 1u));
 //% for g in GROUPS
+//% if FUNCTION
+    // A loop, so that the function's text is not repeated for each row: compiling it took longer than running it.
+    var sums#g: array<Sum, 8>;
+    var row_sums#g: array<i32, 8>;
+//% for i in 8
+//% if FOLD
+    sums#g[#i] = s#g_#i_#q;
+//% end
+//% if !FOLD
+    sums#g[#i] = Sum(c#g_#i_#q);
+//% end
+//% if B_ZERO
+    row_sums#g[#i] = subgroupBroadcast(row_sum#g, #iu);
+//% end
+//% end
+    for (var i = 0u; i < 8u; i++) {
+//% if INT
+        finish_i8(batch, row0 + 8u * #gu + i, column, of_column, sums#g[i], vec4<i32>(row_sums#g[i]));
+//% end
+//% if !INT
+        finish(batch, row0 + 8u * #gu + i, column, of_column, sums#g[i]);
+//% end
+    }
+//% end
+//% if !FUNCTION
 //% for i in 8
     {
 //% if INT
@@ -100,6 +132,7 @@ fn main(
         finish(batch, row0 + 8u * #gu + #iu, column, of_column, c#g_#i_#q);
 //% end
     }
+//% end
 //% end
 //% end
     }
