@@ -216,7 +216,8 @@ impl Model {
         if let Some(Activation::Function(f)) = function {
             let product = matches!(node.op, Op::Conv { .. } | Op::Linear { .. });
             if !product || f.is_predicate() {
-                let detail = format!("cannot end in {}: only Conv and Linear can, in functions of reals", f.name());
+                let detail =
+                    format!("cannot end in {}: only Conv and Linear can, in functions of reals", f.name());
                 return Err(self.node_error(node, detail));
             }
         }

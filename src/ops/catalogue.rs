@@ -67,7 +67,9 @@ fn functions() -> Vec<Form> {
             (Operand::F32, &[Element::F32, Element::F16][..]),
             (Operand::I8Wide, &[Element::F32, Element::F16, Element::I8]),
         ] {
-            all.extend(outs.iter().map(|&out| ended(Form { out, ..plain(operand, blocking, source) }, "GELU")));
+            all.extend(
+                outs.iter().map(|&out| ended(Form { out, ..plain(operand, blocking, source) }, "GELU")),
+            );
         }
     }
     all

@@ -159,7 +159,8 @@ pub(crate) fn last(op: &'static str, activation: Activation) -> Result<(bool, Op
 pub(crate) fn only_clamps(op: &'static str, activation: Activation) -> Result<()> {
     match activation {
         Activation::Function(f) => {
-            let detail = format!("{f:?} cannot be its activation: products end in functions, else it is a Unary");
+            let detail =
+                format!("{f:?} cannot be its activation: products end in functions, else it is a Unary");
             Err(Error::Argument { op, detail })
         }
         _ => Ok(()),

@@ -146,7 +146,13 @@ impl Exporter<'_> {
         })
     }
 
-    pub(super) fn function(&mut self, f: UnaryOp, element: Element, y: &str, inputs: &mut Vec<String>) -> Written {
+    pub(super) fn function(
+        &mut self,
+        f: UnaryOp,
+        element: Element,
+        y: &str,
+        inputs: &mut Vec<String>,
+    ) -> Written {
         let attributes = match f {
             UnaryOp::HardSigmoid { alpha, beta } => vec![float("alpha", alpha), float("beta", beta)],
             UnaryOp::Gelu { tanh } => vec![string("approximate", if tanh { "tanh" } else { "none" })],
