@@ -33,6 +33,7 @@ struct Params {
     tap_words: u32,      // words of a pixel's channels, in each group
     last_mask: u32,      // int8: which bytes of a pixel's last word are channels
     groups: u32,         // channel groups
+    group_chunks: u32,   // weights with a scale for each group along k: chunks in a group
 }
 
 struct QuantParams { scale: f32, inv_scale: f32, zero_point: i32, limits: i32 }

@@ -24,7 +24,8 @@ pub fn catalogue() -> Vec<Shader> {
     let ways_in = ways_in().into_iter().map(|form| form.shader(name(&form)));
     let ways_out = ways_out().into_iter().map(|form| form.shader(name(&form)));
     let functions = functions().into_iter().map(|form| form.shader(name(&form)));
-    ways_in.chain(ways_out).chain(functions).chain(super::shaders()).collect()
+    let weight_only = weight_only().into_iter().map(|form| form.shader("gemm weight-only"));
+    ways_in.chain(ways_out).chain(functions).chain(weight_only).chain(super::shaders()).collect()
 }
 
 fn name(form: &Form) -> &'static str {
@@ -99,6 +100,22 @@ fn ways_in() -> Vec<Form> {
             }
         }
     }
+    all
+}
+
+/// Int8 weights beside floats: with a scale for each column, and for each group along k.
+fn weight_only() -> Vec<Form> {
+    let mut all = Vec::new();
+    for operand in [Operand::F32I8, Operand::F16I8] {
+        for blocking in BLOCKINGS {
+            for (fold, a_vec) in [(false, false), (false, true), (true, true)] {
+                let form = Form { fold, a_vec, ..plain(operand, blocking, Source::Dense) };
+                let out = operand.element();
+                all.extend([form, Form { out, bias: true, activate: true, ..form }]);
+            }
+        }
+    }
+    all.extend(all.clone().into_iter().map(|form| Form { function: Some("GELU"), ..form }));
     all
 }
 
