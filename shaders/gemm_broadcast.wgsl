@@ -24,15 +24,15 @@ fn main(
 //% for q in Q
     var c#g_#i_#q = Acc();
 //% if FOLD
-    var s#g_#i_#q = vec4<i32>();
+    var s#g_#i_#q = Total();
 //% end
 //% end
 //% end
 //% end
     var cursor = cursor_at(0u);
 //% if FOLD
-    for (var block = 0u; block < p.chunks; block += 64u) {
-    let end = min(block + 64u, p.chunks);
+    for (var block = 0u; block < p.chunks; block += fold_chunks()) {
+    let end = min(block + fold_chunks(), p.chunks);
 //% end
 //% if !FOLD
     let block = 0u;
@@ -64,10 +64,13 @@ fn main(
         cursor = cursor_next(cursor);
     }
 //% if FOLD
+//% for q in Q
+    let scale#q = fold_scale(block, column0 + #qu * LANES * 4u);
+//% end
 //% for g in GROUPS
 //% for i in 8
 //% for q in Q
-    s#g_#i_#q += vec4<i32>(c#g_#i_#q);
+    s#g_#i_#q += folded(c#g_#i_#q, scale#q);
     c#g_#i_#q = Acc();
 //% end
 //% end
@@ -79,6 +82,31 @@ fn main(
     let column = column0 + #qu * LANES * 4u;
     let of_column = column_of(batch, min(column, p.n - 1u));
 //% for g in GROUPS
+//% if FUNCTION
+    // A loop, so that the function's text is not repeated for each row: compiling it took longer than running it.
+    var sums#g: array<Total, 8>;
+    var row_sums#g: array<i32, 8>;
+//% for i in 8
+//% if FOLD
+    sums#g[#i] = s#g_#i_#q;
+//% end
+//% if !FOLD
+    sums#g[#i] = Total(c#g_#i_#q);
+//% end
+//% if B_ZERO
+    row_sums#g[#i] = subgroupBroadcast(row_sum#g, #iu);
+//% end
+//% end
+    for (var i = 0u; i < 8u; i++) {
+//% if INT
+        finish_i8(batch, row0 + 8u * #gu + i, column, of_column, sums#g[i], vec4<i32>(row_sums#g[i]));
+//% end
+//% if !INT
+        finish(batch, row0 + 8u * #gu + i, column, of_column, sums#g[i]);
+//% end
+    }
+//% end
+//% if !FUNCTION
 //% for i in 8
     {
 //% if INT
@@ -97,9 +125,15 @@ fn main(
         finish_i8(batch, row0 + 8u * #gu + #iu, column, of_column, sum, vec4<i32>(row_sum));
 //% end
 //% if !INT
+//% if FOLD
+        finish(batch, row0 + 8u * #gu + #iu, column, of_column, s#g_#i_#q);
+//% end
+//% if !FOLD
         finish(batch, row0 + 8u * #gu + #iu, column, of_column, c#g_#i_#q);
 //% end
+//% end
     }
+//% end
 //% end
 //% end
     }

@@ -18,14 +18,14 @@ fn main(
 //% for q in Q
     var c#i_#q = Acc();
 //% if FOLD
-    var s#i_#q = vec4<i32>();
+    var s#i_#q = Total();
 //% end
 //% end
 //% end
     var cursor = cursor_at(0u);
 //% if FOLD
-    for (var block = 0u; block < p.chunks; block += 64u) {
-    let end = min(block + 64u, p.chunks);
+    for (var block = 0u; block < p.chunks; block += fold_chunks()) {
+    let end = min(block + fold_chunks(), p.chunks);
 //% end
 //% if !FOLD
     let block = 0u;
@@ -52,9 +52,12 @@ fn main(
         cursor = cursor_next(cursor);
     }
 //% if FOLD
+//% for q in Q
+    let scale#q = fold_scale(block, column0 + #qu * LANES * 4u);
+//% end
 //% for i in ROWS
 //% for q in Q
-    s#i_#q += vec4<i32>(c#i_#q);
+    s#i_#q += folded(c#i_#q, scale#q);
     c#i_#q = Acc();
 //% end
 //% end
@@ -74,7 +77,12 @@ fn main(
 //% end
 //% end
 //% if !INT
+//% if FOLD
+    finish(batch, row0 + #iu, column, of_column, s#i_#q);
+//% end
+//% if !FOLD
     finish(batch, row0 + #iu, column, of_column, c#i_#q);
+//% end
 //% end
 //% end
     }

@@ -28,7 +28,7 @@ fn main(
 //% for q in 2
     var c#i_#q = Acc();
 //% if FOLD
-    var s#i_#q = vec4<i32>();
+    var s#i_#q = Total();
 //% end
 //% end
 //% end
@@ -68,11 +68,13 @@ fn main(
         }
         workgroupBarrier(); // tiles read -> tiles stored by the next step
 //% if FOLD
-        // 64 chunks of 16: the sums so far are still exact in f32.
-        if chunk % 64u == 62u || chunk + 2u >= p.chunks {
+        if (chunk + 2u) % fold_chunks() == 0u || chunk + 2u >= p.chunks {
+//% for q in 2
+            let scale#q = fold_scale(chunk, column0 + (tx + #qu * 8u) * 4u);
+//% end
 //% for i in 8
 //% for q in 2
-            s#i_#q += vec4<i32>(c#i_#q);
+            s#i_#q += folded(c#i_#q, scale#q);
             c#i_#q = Acc();
 //% end
 //% end
@@ -93,7 +95,12 @@ fn main(
 //% end
 //% end
 //% if !INT
+//% if FOLD
+    finish(batch, row0 + ty * 8u + #iu, column, of_column, s#i_#q);
+//% end
+//% if !FOLD
     finish(batch, row0 + ty * 8u + #iu, column, of_column, c#i_#q);
+//% end
 //% end
 //% end
     }

@@ -1,8 +1,11 @@
 //! `conv` against the reference: every element, source of rows and blocking; strides, padding, dilation, groups.
 
+#[path = "common/ending.rs"]
+mod ending;
 #[path = "common/gpu.rs"]
 mod gpu;
 
+use ending::{GELU, HARD_SWISH, ended, ended_in};
 use gpu::{Guarded, Rng, gpu, has_broadcast};
 use half::f16;
 use weighbridge::graph::{Activation, Window};
@@ -116,16 +119,21 @@ impl Case<'_> {
         let bias_buffer = self.gpu.upload(&Tensor::f32([s.outputs], bias.clone()).unwrap()).unwrap();
         let bias_view = View::new(&bias_buffer, Element::F32, 1, s.outputs);
         let got = self.run(x.clone(), w.clone(), ConvOperands::Float(Some(bias_view))).to_f32();
+        let function = matches!(self.activation, Activation::Function(_));
         let args = reference::Conv {
             shape: s,
             x: &x.to_f32(),
             weight: &w.to_f32(),
             bias: Some(&bias),
-            activation: self.activation,
+            activation: if function { Activation::Identity } else { self.activation },
         };
         let storage = if self.out == Element::F16 { Storage::F16 } else { Storage::F32 };
-        let want = reference::conv2d(&args).unwrap();
-        let bound = reference::conv2d_bound(&args, storage).unwrap();
+        let mut want = reference::conv2d(&args).unwrap();
+        let inner = if function { Storage::F32 } else { storage };
+        let mut bound = reference::conv2d_bound(&args, inner).unwrap();
+        for (y, bound) in want.iter_mut().zip(&mut bound).filter(|_| function) {
+            (*y, *bound) = ended_in(storage, self.activation, *y, *bound);
+        }
         for i in 0..want.len() {
             let y = f64::from(got[i]);
             assert!(
@@ -193,7 +201,15 @@ impl Case<'_> {
                 )
                 .unwrap();
                 for (i, (&g, &w)) in got.iter().zip(&want.q).enumerate() {
-                    let tie = (want.exact[i].fract().abs() - 0.5).abs() < 1e-4;
+                    let mut near = 1e-4;
+                    if let Activation::Function(_) = self.activation {
+                        let bias = f64::from(bias[i % s.outputs]);
+                        let scaled = f64::from(acc[i]) * f64::from(a_params.scale * sb[i % s.outputs]);
+                        let error = 4.0 * f64::from(f32::EPSILON) * (scaled.abs() + bias.abs());
+                        let (_, bound) = ended(self.activation, scaled + bias, error);
+                        near += bound / f64::from(out_params.scale);
+                    }
+                    let tie = (want.exact[i].fract().abs() - 0.5).abs() < near;
                     let off = (i32::from(g) - i32::from(w)).abs();
                     assert!(
                         off == 0 || (tie && off == 1),
@@ -227,6 +243,8 @@ fn every_shape(blocking: Blocking) {
             .float();
         case(Element::I8, Element::I32, Activation::Identity, true).int8();
         case(Element::I8, Element::I8, Activation::Relu, false).int8();
+        case(Element::F32, if i % 2 == 0 { Element::F32 } else { Element::F16 }, HARD_SWISH, false).float();
+        case(Element::I8, Element::I8, GELU, i % 2 == 0).int8();
     }
 }
 

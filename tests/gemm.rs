@@ -1,8 +1,11 @@
 //! `gemm` against the reference, every operand, blocking and layout, at sizes around its tiles.
 
+#[path = "common/ending.rs"]
+mod ending;
 #[path = "common/gpu.rs"]
 mod gpu;
 
+use ending::{GELU, HARD_SWISH, ended_in};
 use gpu::{Guarded, Rng, gpu, has_broadcast, upload_pitched};
 use half::f16;
 use weighbridge::graph::Activation;
@@ -90,6 +93,7 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
     gpu.submit(|pass| call.record(pass));
     let got = out.matrix(gpu, c.out, c.batch * c.m, c.n, out_pitch).to_f32();
     let bv: Vec<f32> = bs.iter().flat_map(|b| b.to_f32()).collect();
+    let function = matches!(c.activation, Activation::Function(_));
     let args = reference::Gemm {
         batch: c.batch,
         m: c.m,
@@ -99,11 +103,18 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
         b: &bv,
         layout: BLayout::Nk,
         bias: c.bias.then_some(&bias),
-        activation: c.activation,
+        activation: if function { Activation::Identity } else { c.activation },
     };
     let storage = if c.out == Element::F16 { Storage::F16 } else { Storage::F32 };
-    let want = reference::gemm(&args).unwrap();
-    let bound = reference::gemm_bound(&args, storage).unwrap();
+    let mut want = reference::gemm(&args).unwrap();
+    let inner = if function { Storage::F32 } else { storage };
+    let mut bound = reference::gemm_bound(&args, inner).unwrap();
+    if function {
+        for (y, bound) in want.iter_mut().zip(&mut bound) {
+            (*y, *bound) = ended_in(storage, c.activation, *y, *bound);
+        }
+        assert_eq!(want, reference::gemm(&reference::Gemm { activation: c.activation, ..args }).unwrap());
+    }
     for (i, &y) in got.iter().enumerate() {
         let y = f64::from(y);
         assert!((y - want[i]).abs() <= bound[i], "{c:?} at {i}: {y} is not {} +- {}", want[i], bound[i]);
@@ -145,6 +156,9 @@ fn around_the_tile(blocking: Blocking) {
             check(gpu, Case { m, n, k, ..base });
         }
         check(gpu, Case { m: 9, n: 12, k: 48, out: Element::F16, activation: Activation::Relu, ..base });
+        let scaled = Case { bias: true, ..base };
+        check(gpu, Case { m: tile_m + 1, n: 2 * tile_n - 1, k: 40, activation: GELU, ..scaled });
+        check(gpu, Case { m: 11, n: 18, k: 32, activation: HARD_SWISH, out: Element::F16, ..scaled });
         if operand == Operand::F16Native {
             continue;
         }

@@ -1,8 +1,11 @@
 //! `gemm_i8` against the reference: sums equal, floats within bounds, requantized bytes equal but for ties.
 
+#[path = "common/ending.rs"]
+mod ending;
 #[path = "common/gpu.rs"]
 mod gpu;
 
+use ending::{GELU, HARD_SWISH, ended};
 use gpu::{Guarded, Rng, gpu, has_broadcast, upload_pitched};
 use weighbridge::graph::Activation;
 use weighbridge::ops::{
@@ -128,6 +131,13 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
     .unwrap();
     let (sa, sb) = (scales(&a_params), scales(&b_params));
     let scales = Scales { a: &sa, b: &sb };
+    // Two roundings of the product and one of the sum, each of the larger term.
+    let real_bias = (c.bias == 1).then_some(&bias_f32[..]);
+    let error = |i: usize| {
+        let size = acc[i].unsigned_abs() as f32 * sa[i / c.n % sa.len()] * sb[i % c.n % sb.len()];
+        4.0 * f32::EPSILON * (size + real_bias.map_or(0.0, |b| b[i % c.n].abs()))
+    };
+    let function = matches!(c.activation, Activation::Function(_));
     match got.data() {
         Data::I32(got) => {
             let want: Vec<i32> = acc
@@ -145,18 +155,30 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
             };
             let want = reference::requantize(&acc, c.n, scales, bias, c.activation, &out_params).unwrap();
             for (i, (&g, &w)) in got.iter().zip(&want.q).enumerate() {
-                let tie = (want.exact[i].fract().abs() - 0.5).abs() < 1e-4;
+                // A function's own error comes to that of the multiplier.
+                let mut near = 1e-4;
+                if function {
+                    let acc = if c.bias == 2 { acc[i] + bias_i32[i % c.n] } else { acc[i] };
+                    let scale = f64::from(sa[i / c.n % sa.len()]) * f64::from(sb[i % c.n % sb.len()]);
+                    let real = f64::from(acc) * scale + real_bias.map_or(0.0, |b| f64::from(b[i % c.n]));
+                    let (y, bound) = ended(c.activation, real, error(i).into());
+                    assert!((y / f64::from(out_params.scale) - want.exact[i]).abs() < 1e-6);
+                    near += bound / f64::from(out_params.scale);
+                }
+                let tie = (want.exact[i].fract().abs() - 0.5).abs() < near;
                 let off = (i32::from(g) - i32::from(w)).abs();
                 assert!(off == 0 || (tie && off == 1), "{c:?} at {i}: {g} is not {w} ({})", want.exact[i]);
             }
         }
         _ => {
-            let bias = (c.bias == 1).then_some(&bias_f32[..]);
-            let want = reference::scale_accumulators(&acc, c.n, scales, bias, c.activation).unwrap();
+            let want = reference::scale_accumulators(&acc, c.n, scales, real_bias, c.activation).unwrap();
+            let act = Activation::Identity;
+            let before = reference::scale_accumulators(&acc, c.n, scales, real_bias, act).unwrap();
             for (i, (g, w)) in got.to_f32().iter().zip(&want).enumerate() {
-                // Two roundings of the product and one of the sum, each of the larger term; then f16's.
-                let size = acc[i].unsigned_abs() as f32 * sa[i / c.n % sa.len()] * sb[i % c.n % sb.len()];
-                let mut bound = 4.0 * f32::EPSILON * (size + bias.map_or(0.0, |b| b[i % c.n].abs()));
+                let mut bound = error(i);
+                if function {
+                    bound = ended(c.activation, before[i].into(), bound.into()).1 as f32;
+                }
                 if c.out == Element::F16 {
                     bound += w.abs() / 2048.0 + 6e-8;
                 }
@@ -225,6 +247,17 @@ fn around_the_tile(blocking: Blocking) {
     check(gpu, Case { m: 9, n: 33, k: 48, out: Element::I8, bias: 1, activation: Activation::Relu, ..base });
     check(gpu, Case { m: 9, n: 34, k: 48, out: Element::I8, bias: 2, activation: clip, ..base });
     check(gpu, Case { m: 9, n: 35, k: 48, out: Element::I8, per_row: true, gap: 2, ..base });
+    for (out, activation, bias) in [
+        (Element::F32, GELU, 1),
+        (Element::F16, HARD_SWISH, 0),
+        (Element::I8, HARD_SWISH, 1),
+        (Element::I8, GELU, 2),
+    ] {
+        // Every other one widened, past the first fold.
+        let wide = Case { operand: Operand::I8Wide, b_zero: true, ..base };
+        let (case, k) = if bias == 1 { (base, 48) } else { (wide, 2100) };
+        check(gpu, Case { m: tm + 1, n: 19, k, out, activation, bias, ..case });
+    }
 }
 
 #[test]

@@ -197,7 +197,7 @@ macro_rules! twin {
 fn twins() -> BTreeMap<&'static str, Twin> {
     let gemm = twin!(ops::Params: m, n, k, k_words, chunks, a_pitch, b_pitch, out_pitch, a_batch, b_batch, out_batch,
         column_batch, row_batch, tiles_m, tiles_n, tiles, lo, hi, height, width, out_height, out_width, stride_y,
-        stride_x, pad_y, pad_x, dilation_y, dilation_x, kernel_x, tap_words, last_mask, groups);
+        stride_x, pad_y, pad_x, dilation_y, dilation_x, kernel_x, tap_words, last_mask, groups, group_chunks);
     let elementwise = twin!(ops::ElementwiseParams: rows, columns, units, total, x_pitch, out_pitch, lo, hi);
     let minmax = twin!(ops::MinMaxParams: channels, parts, groups, units, columns, x_pitch, run_rows, rows, lanes,
         blocks, mode, constant);
@@ -246,6 +246,7 @@ fn twins() -> BTreeMap<&'static str, Twin> {
         ("quantize_rows", quantize_rows),
         ("gemm", gemm),
         ("gemm_i8", gemm),
+        ("gemm weight-only", gemm),
         ("conv", gemm),
         ("quantize", elementwise),
         ("dequantize", elementwise),

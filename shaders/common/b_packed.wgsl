@@ -9,8 +9,17 @@ fn b_load(batch: u32, word: u32, column: u32) -> BWord {
 }
 //% end
 //% if !A_F16
+//% if B_I8
+// Int8 beside floats: BWord is four columns of the k in one word of a.
+@group(0) @binding(2) var<storage, read> b: array<BWord>;
+fn b_load(batch: u32, word: u32, column: u32) -> BWord {
+    return b[(batch * p.b_batch + word * p.b_pitch) / PER_WORD + column / 4u];
+}
+//% end
+//% if !B_I8
 @group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;
 fn b_load(batch: u32, word: u32, column: u32) -> BWord {
     return b[(batch * p.b_batch + word * p.b_pitch + column) / 4u];
 }
+//% end
 //% end

@@ -1,4 +1,4 @@
-// f32 sums -> act(sum + bias), stored as f32 or packed f16.
+// f32 sums -> act(sum + bias), or a function of it, stored as f32 or packed f16.
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 //% if OUT_VEC
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<u32>>;
@@ -7,20 +7,40 @@
 @group(0) @binding(4) var<storage, read_write> out: array<u32>;
 //% end
 
-struct Column { bias: vec4<f32> }
+//% if B_I8
+// Of int8 weights: for each group along k, of each column.
+@group(0) @binding(5) var<storage, read> scales: array<vec4<f32>>;
+fn scale_of(group: u32, column: u32) -> vec4<f32> { return scales[group * ((p.n + 3u) / 4u) + column / 4u]; }
+//% end
+
+struct Column { bias: vec4<f32>, scale: vec4<f32> }
 fn column_of(batch: u32, column: u32) -> Column {
     var c: Column;
 //% if BIAS
     let i = batch * p.column_batch + column;
     c.bias = vec4<f32>(bias[i], bias[i + 1u], bias[i + 2u], bias[i + 3u]);
 //% end
+//% if B_I8
+//% if !FOLD
+    c.scale = scale_of(0u, column);
+//% end
+//% end
     return c;
 }
 fn finish(batch: u32, row: u32, column: u32, c: Column, sum: vec4<f32>) {
     if row >= p.m || column >= p.n { return; }
-    var y = sum + c.bias;
+    var y = sum;
+//% if B_I8
+//% if !FOLD
+    y *= c.scale;
+//% end
+//% end
+    y += c.bias;
 //% if ACTIVATE
     y = clamp(y, vec4<f32>(p.lo), vec4<f32>(p.hi));
+//% end
+//% if FUNCTION
+    y = apply(y, p.lo, p.hi);
 //% end
     store(batch, row, column, y);
 }

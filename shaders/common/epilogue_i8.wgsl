@@ -74,13 +74,26 @@ fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, 
 //% if ACTIVATE
     y = clamp(y, vec4<f32>(p.lo), vec4<f32>(p.hi));
 //% end
+//% if FUNCTION
+    y = apply(y, p.lo, p.hi);
+//% end
     store(batch, row, column, y);
 //% end
 //% if OUT_I8
     let o = out_params[0];
+//% if !FUNCTION
     var y = vec4<f32>(sum) * (q.scale * c.scale * o.inv_scale);
 //% if BIAS_F32
     y += bitcast<vec4<f32>>(c.bias) * o.inv_scale;
+//% end
+//% end
+//% if FUNCTION
+    // Of the reals, which become integers after it.
+    var y = vec4<f32>(sum) * (q.scale * c.scale);
+//% if BIAS_F32
+    y += bitcast<vec4<f32>>(c.bias);
+//% end
+    y = apply(y, p.lo, p.hi) * o.inv_scale;
 //% end
     var lo = f32((o.limits << 16u) >> 16u);
     var hi = f32(o.limits >> 16u);

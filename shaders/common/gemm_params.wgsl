@@ -16,7 +16,7 @@ struct Params {
     tiles_m: u32,
     tiles_n: u32,
     tiles: u32,          // of all batches
-    lo: f32,             // activation: clamp to [lo, hi]
+    lo: f32,             // activation: clamp to [lo, hi]; a function's alpha and beta
     hi: f32,
     // A convolution's patches. All pitches in words.
     height: u32,
@@ -33,6 +33,7 @@ struct Params {
     tap_words: u32,      // words of a pixel's channels, in each group
     last_mask: u32,      // int8: which bytes of a pixel's last word are channels
     groups: u32,         // channel groups
+    group_chunks: u32,   // weights with a scale for each group along k: chunks in a group
 }
 
 struct QuantParams { scale: f32, inv_scale: f32, zero_point: i32, limits: i32 }

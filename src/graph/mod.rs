@@ -85,6 +85,8 @@ pub enum Activation {
         /// Upper bound.
         hi: f32,
     },
+    /// A function from reals to reals, which a Conv or Linear may end in. Elsewhere it is [`Op::Unary`].
+    Function(UnaryOp),
 }
 
 /// Window geometry shared by convolutions and pools, `[height, width]`.

@@ -56,6 +56,7 @@ impl Op {
             Op::Activation(Activation::Identity) => "Identity",
             Op::Activation(Activation::Relu) => "Relu",
             Op::Activation(Activation::Clip { .. }) => "Clip",
+            Op::Activation(Activation::Function(op)) => op.name(),
             Op::Add { .. } => "Add",
             Op::Pool { kind: PoolKind::Max, .. } => "MaxPool",
             Op::Pool { kind: PoolKind::Average { .. }, .. } => "AveragePool",

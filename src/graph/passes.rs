@@ -7,8 +7,9 @@ use half::f16;
 
 impl Model {
     /// The same network with fewer nodes: identities and pairs of opposite reshapes are dropped; per-channel scaling
-    /// (a batch normalization), constant biases and activations go into the Conv, Linear or Add before them; GELU, norms
-    /// and attention that are written out become one op each; ops between Dequantize and Quantize become int8 ops; what no output needs is removed. Outputs keep their names.
+    /// (a batch normalization), constant biases and activations go into the Conv, Linear or Add before them, and
+    /// functions into the Conv or Linear; GELU, norms and attention that are written out become one op each; ops between
+    /// Dequantize and Quantize become int8 ops; what no output needs is removed. Outputs keep their names.
     ///
     /// # Errors
     /// As [`Model::validate`], before and after.
@@ -16,8 +17,10 @@ impl Model {
         self.settle_all()?;
         self.compact();
         self.validate()?;
-        Rewriter::new(&mut self).run()?;
+        Rewriter::new(&mut self).run(false)?;
         self.fuse();
+        // Only now: a function may have been part of a pattern, or be one.
+        Rewriter::new(&mut self).run(true)?;
         self.compact();
         fold_quantization(&mut self);
         self.compact();
@@ -83,7 +86,7 @@ impl<'m> Rewriter<'m> {
         }
     }
 
-    fn run(mut self) -> Result<()> {
+    fn run(mut self, functions: bool) -> Result<()> {
         for i in 0..self.model.nodes.len() {
             for input in self.model.nodes[i].inputs.iter_mut().flatten() {
                 *input = self.alias[input.0];
@@ -101,6 +104,9 @@ impl<'m> Rewriter<'m> {
                 Op::Conv { .. } => self.fold_scale(i)?,
                 Op::Add { .. } => self.fold_bias(i)?,
                 Op::Activation(activation) => self.fuse_activation(i, activation),
+                Op::Unary(f) if functions && !f.is_predicate() => {
+                    self.fuse_activation(i, Activation::Function(f));
+                }
                 _ => {}
             }
         }
@@ -332,7 +338,9 @@ impl<'m> Rewriter<'m> {
         let x = self.input(i, 0);
         // Elementwise, so it may as well come before any reshape.
         let Some(p) = self.behind_reshapes(x, |_, _| true) else { return };
-        if self.model.nodes[p].op.activation() == Some(Activation::Identity) {
+        let op = &self.model.nodes[p].op;
+        let takes = !matches!(activation, Activation::Function(_)) || !matches!(op, Op::Add { .. });
+        if takes && op.activation() == Some(Activation::Identity) {
             set_activation(&mut self.model.nodes[p].op, activation);
             self.splice(i, x);
         }

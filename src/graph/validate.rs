@@ -1,6 +1,6 @@
 //! What makes a [`Model`] well-formed.
 
-use super::{Deferred, Dim, Model, Node, Op, PadMode, PoolKind, Quant, Value, ValueId};
+use super::{Activation, Deferred, Dim, Model, Node, Op, PadMode, PoolKind, Quant, Value, ValueId};
 use crate::error::{Error, Result};
 use crate::tensor::Element;
 
@@ -211,6 +211,18 @@ impl Model {
             let inputs: Vec<String> = read.iter().map(describe).collect();
             let detail = format!("cannot make {} of {}", describe(&made), inputs.join(", "));
             return Err(self.node_error(node, detail));
+        }
+        let function = match node.op {
+            Op::Activation(a) => Some(a),
+            ref op => op.activation(),
+        };
+        if let Some(Activation::Function(f)) = function {
+            let product = matches!(node.op, Op::Conv { .. } | Op::Linear { .. });
+            if !product || f.is_predicate() {
+                let detail =
+                    format!("cannot end in {}: only Conv and Linear can, in functions of reals", f.name());
+                return Err(self.node_error(node, detail));
+            }
         }
         if matches!(made.quant, Some(Quant::Dynamic { .. })) && node.op != Op::Quantize {
             return Err(self.node_error(node, "only Quantize measures the range of what it makes"));

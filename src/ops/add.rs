@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::ops::broadcast::{self, RANK};
-use crate::ops::gemm::bounds;
+use crate::ops::gemm::{bounds, only_clamps};
 use crate::ops::rows::{self, check_element, check_one_of, check_params, check_words};
 use crate::ops::tile::{optional, to_u32};
 use crate::tensor::{Element, View};
@@ -112,6 +112,7 @@ impl Add {
     /// # Errors
     /// See [`Add::new`].
     pub fn with_kernels(kernels: &Kernels, d: &AddDescriptor) -> Result<Self> {
+        only_clamps(OP, d.activation)?;
         if d.element == Element::I8 {
             check_one_of(OP, d.out, &[Element::I8], "I8 from I8")?;
         } else {

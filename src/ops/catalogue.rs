@@ -1,6 +1,7 @@
 //! The text of every kernel, rendered without a device.
 
 use crate::kernel::Shader;
+use crate::ops::function;
 use crate::ops::tile::{Blocking, Form, Int8, Layout, Operand, Source};
 use crate::tensor::Element;
 
@@ -22,7 +23,9 @@ const BLOCKINGS: [Blocking; 5] = [
 pub fn catalogue() -> Vec<Shader> {
     let ways_in = ways_in().into_iter().map(|form| form.shader(name(&form)));
     let ways_out = ways_out().into_iter().map(|form| form.shader(name(&form)));
-    ways_in.chain(ways_out).chain(super::shaders()).collect()
+    let functions = functions().into_iter().map(|form| form.shader(name(&form)));
+    let weight_only = weight_only().into_iter().map(|form| form.shader("gemm weight-only"));
+    ways_in.chain(ways_out).chain(functions).chain(weight_only).chain(super::shaders()).collect()
 }
 
 fn name(form: &Form) -> &'static str {
@@ -43,11 +46,34 @@ fn plain(operand: Operand, blocking: Blocking, source: Source) -> Form {
         out: Element::F32,
         bias: false,
         activate: false,
+        function: None,
         a_vec: true,
         out_vec: false,
         fold: false,
         int8: Int8::default(),
     }
+}
+
+/// All functions at the end of one form, and one at the end of each form's epilogue.
+fn functions() -> Vec<Form> {
+    let small = Blocking::Direct { lanes: 8, rows: 1, quads: 1 };
+    let ended = |form: Form, flag| Form { function: Some(flag), bias: true, ..form };
+    let mut all: Vec<Form> = function::flags()
+        .into_iter()
+        .map(|flag| ended(plain(Operand::F32, small, Source::Dense), flag))
+        .collect();
+    let forms = BLOCKINGS.map(|blocking| (blocking, Source::Dense));
+    for (blocking, source) in forms.into_iter().chain([(small, Source::Grouped { depthwise: true })]) {
+        for (operand, outs) in [
+            (Operand::F32, &[Element::F32, Element::F16][..]),
+            (Operand::I8Wide, &[Element::F32, Element::F16, Element::I8]),
+        ] {
+            all.extend(
+                outs.iter().map(|&out| ended(Form { out, ..plain(operand, blocking, source) }, "GELU")),
+            );
+        }
+    }
+    all
 }
 
 const BOTH: [bool; 2] = [false, true];
@@ -74,6 +100,22 @@ fn ways_in() -> Vec<Form> {
             }
         }
     }
+    all
+}
+
+/// Int8 weights beside floats: with a scale for each column, and for each group along k.
+fn weight_only() -> Vec<Form> {
+    let mut all = Vec::new();
+    for operand in [Operand::F32I8, Operand::F16I8] {
+        for blocking in BLOCKINGS {
+            for (fold, a_vec) in [(false, false), (false, true), (true, true)] {
+                let form = Form { fold, a_vec, ..plain(operand, blocking, Source::Dense) };
+                let out = operand.element();
+                all.extend([form, Form { out, bias: true, activate: true, ..form }]);
+            }
+        }
+    }
+    all.extend(all.clone().into_iter().map(|form| Form { function: Some("GELU"), ..form }));
     all
 }
 

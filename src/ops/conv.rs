@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::graph::{Activation, Window};
 use crate::kernel::{self, Call, Kernels};
-use crate::ops::gemm::{b_matrix, bounds, out_vec};
+use crate::ops::gemm::{b_matrix, bounds, last, out_vec};
 use crate::ops::gemm_i8::{EpilogueBindings, check_out};
 use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Packed, Params, Source, to_u32};
 use crate::tensor::{Element, Tensor, View};
@@ -130,6 +130,7 @@ impl Conv {
             }
             _ => {}
         }
+        last(OP, d.activation)?;
         let operand = tile::operand(kernels.device(), OP, d.element, d.operand, d.blocking)?;
         Ok(Self { kernels: kernels.clone(), descriptor: *d, operand })
     }
@@ -225,7 +226,7 @@ impl Conv {
         } else {
             self.operand
         };
-        let (lo, hi) = bounds(d.activation);
+        let ((activate, function), (lo, hi)) = (last(OP, d.activation)?, bounds(d.activation));
         let m = b.out.rows;
         let form = Form {
             operand,
@@ -234,7 +235,8 @@ impl Conv {
             layout: Layout::Packed,
             out: d.out,
             bias,
-            activate: d.activation != Activation::Identity,
+            activate,
+            function,
             a_vec,
             out_vec: out_vec(&b.out) && n_group.is_multiple_of(4),
             fold: false,

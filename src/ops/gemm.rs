@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Call, Kernels};
+use crate::ops::function;
 use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Params, Source, to_u32};
 use crate::tensor::{Element, View};
 
@@ -81,6 +82,7 @@ impl Gemm {
             }
         }
         let d = descriptor;
+        last(OP, d.activation)?;
         let operand = tile::operand(kernels.device(), OP, d.element, d.operand, d.blocking)?;
         Ok(Self { kernels: kernels.clone(), descriptor: *descriptor, operand })
     }
@@ -111,7 +113,7 @@ impl Gemm {
                 ),
             });
         }
-        let (lo, hi) = bounds(d.activation);
+        let ((activate, function), (lo, hi)) = (last(OP, d.activation)?, bounds(d.activation));
         let form = Form {
             operand: self.operand,
             blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, params.m as usize, n)),
@@ -119,7 +121,8 @@ impl Gemm {
             layout: d.layout,
             out: d.out,
             bias: b.bias.is_some(),
-            activate: d.activation != Activation::Identity,
+            activate,
+            function,
             a_vec,
             out_vec: out_vec(&b.out),
             fold: false,
@@ -137,12 +140,40 @@ impl Gemm {
     }
 }
 
-/// The bounds that an activation clamps to.
+/// Whether an epilogue clamps, and the flag of the function that it ends in.
+pub(crate) fn last(op: &'static str, activation: Activation) -> Result<(bool, Option<&'static str>)> {
+    match activation {
+        Activation::Identity => Ok((false, None)),
+        Activation::Relu | Activation::Clip { .. } => Ok((true, None)),
+        Activation::Function(f) => match function::flag(f) {
+            Some(flag) => Ok((false, Some(flag))),
+            None => {
+                let detail = format!("{f:?} does not make reals of reals: no epilogue takes it");
+                Err(Error::Argument { op, detail })
+            }
+        },
+    }
+}
+
+/// Refuses a function where the kernel only clamps.
+pub(crate) fn only_clamps(op: &'static str, activation: Activation) -> Result<()> {
+    match activation {
+        Activation::Function(f) => {
+            let detail =
+                format!("{f:?} cannot be its activation: products end in functions, else it is a Unary");
+            Err(Error::Argument { op, detail })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The bounds that an activation clamps to; a function's alpha and beta, which are in the same place.
 pub(crate) fn bounds(activation: Activation) -> (f32, f32) {
     match activation {
         Activation::Identity => (f32::NEG_INFINITY, f32::INFINITY),
         Activation::Relu => (0.0, f32::INFINITY),
         Activation::Clip { lo, hi } => (lo, hi),
+        Activation::Function(f) => function::parameters(f).into(),
     }
 }
 

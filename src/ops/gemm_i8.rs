@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Call, Kernels};
-use crate::ops::gemm::{bounds, out_vec, product};
+use crate::ops::gemm::{bounds, last, out_vec, product};
 use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Params, Source};
 use crate::tensor::{Element, View};
 
@@ -16,7 +16,7 @@ pub struct GemmI8Descriptor {
     pub layout: Layout,
     /// Whether `b` may have zero points other than 0, which costs a sum over each row of `a`.
     pub b_zero_point: bool,
-    /// Applied to the real result; among the integers where the output is I8. Not for I32.
+    /// Applied to the real result; where the output is I8, all but functions among the integers. Not for I32.
     pub activation: Activation,
     /// How operands are multiplied; `None` for the device's default.
     pub operand: Option<Operand>,
@@ -108,7 +108,7 @@ impl GemmI8 {
         let (n, k) = (b.out.columns, b.a.columns);
         let params = product(OP, [&b.a, &b.b, &b.out], [Element::I8, d.out], d.layout, b.batch)?;
         let int8 = b.epilogue.check(OP, b.a.rows, n, d.out, d.b_zero_point)?;
-        let (lo, hi) = bounds(d.activation);
+        let ((activate, function), (lo, hi)) = (last(OP, d.activation)?, bounds(d.activation));
         let form = Form {
             operand: self.operand,
             blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, params.m as usize, n)),
@@ -116,7 +116,8 @@ impl GemmI8 {
             layout: d.layout,
             out: d.out,
             bias: b.epilogue.bias.is_some(),
-            activate: d.activation != Activation::Identity,
+            activate,
+            function,
             a_vec: b.a.pitch.is_multiple_of(4) && k.is_multiple_of(16),
             out_vec: out_vec(&b.out),
             fold: false,
@@ -138,7 +139,7 @@ pub(crate) fn check_out(op: &'static str, out: Element, activation: Activation) 
         let detail = format!("{activation:?} is of reals, but the output is of i32 sums");
         return Err(Error::Argument { op, detail });
     }
-    Ok(())
+    last(op, activation).map(drop)
 }
 
 impl<'a> EpilogueBindings<'a> {

@@ -13,6 +13,7 @@ mod function;
 mod gather;
 mod gemm;
 mod gemm_i8;
+mod gemm_weight_only;
 mod minmax;
 mod norm;
 mod permute;
@@ -42,6 +43,9 @@ pub use conv_transpose::{
 pub use gather::{Gather, GatherBindings, GatherDescriptor, GatherParams};
 pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
+pub use gemm_weight_only::{
+    GemmWeightOnly, GemmWeightOnlyBindings, GemmWeightOnlyDescriptor, PackedWeightOnly,
+};
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
 pub use norm::{Norm, NormBindings, NormDescriptor, NormParams};
 pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};

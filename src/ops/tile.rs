@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
+use crate::ops::function;
 use crate::tensor::{Data, Element, Tensor, View};
 
 /// How operands are held and multiplied.
@@ -17,16 +18,25 @@ pub enum Operand {
     I8Dot,
     /// int8 widened to f32 and folded into i32 every 1024 products: as exact, and faster on CPU adapters.
     I8Wide,
+    /// f32 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
+    F32I8,
+    /// f16 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
+    F16I8,
 }
 
 impl Operand {
-    /// The element type in memory.
+    /// The element type in memory, of the first operand.
     pub const fn element(self) -> Element {
         match self {
-            Operand::F32 => Element::F32,
-            Operand::F16 | Operand::F16Native => Element::F16,
+            Operand::F32 | Operand::F32I8 => Element::F32,
+            Operand::F16 | Operand::F16Native | Operand::F16I8 => Element::F16,
             Operand::I8Dot | Operand::I8Wide => Element::I8,
         }
+    }
+
+    /// Whether int8 weights stand beside floats.
+    pub(crate) const fn weight_only(self) -> bool {
+        matches!(self, Operand::F32I8 | Operand::F16I8)
     }
 
     const fn name(self) -> &'static str {
@@ -36,6 +46,8 @@ impl Operand {
             Operand::F16Native => "f16 native",
             Operand::I8Dot => "i8 dot4",
             Operand::I8Wide => "i8 widened",
+            Operand::F32I8 => "f32 by i8",
+            Operand::F16I8 => "f16 by i8",
         }
     }
 
@@ -46,6 +58,8 @@ impl Operand {
             Operand::F16Native => include_str!("../../shaders/common/operand_f16_native.wgsl"),
             Operand::I8Dot => include_str!("../../shaders/common/operand_i8_dot.wgsl"),
             Operand::I8Wide => include_str!("../../shaders/common/operand_i8_wide.wgsl"),
+            Operand::F32I8 => include_str!("../../shaders/common/operand_f32_i8.wgsl"),
+            Operand::F16I8 => include_str!("../../shaders/common/operand_f16_i8.wgsl"),
         }
     }
 }
@@ -185,6 +199,7 @@ pub struct Params {
     pub tap_words: u32,
     pub last_mask: u32,
     pub groups: u32,
+    pub group_chunks: u32,
 }
 
 /// Where the rows of `a` come from.
@@ -220,6 +235,8 @@ pub(crate) struct Form {
     pub out: Element,
     pub bias: bool,
     pub activate: bool,
+    /// Flag of the function that it ends in.
+    pub function: Option<&'static str>,
     pub a_vec: bool,
     pub out_vec: bool,
     pub fold: bool,
@@ -235,6 +252,8 @@ impl Form {
         use Slot::{Read, Uniform, Write};
         if self.is_int8() {
             &[Uniform, Read, Read, Read, Read, Read, Read, Read, Write]
+        } else if self.operand.weight_only() {
+            &[Uniform, Read, Read, Read, Write, Read]
         } else {
             &[Uniform, Read, Read, Read, Write]
         }
@@ -261,7 +280,7 @@ impl Form {
         let int = self.is_int8();
         let float_out = matches!(self.out, Element::F32 | Element::F16);
         let flag = u32::from;
-        let consts = [
+        let mut consts = vec![
             ("LANES", lanes),
             ("GROUPS", groups),
             ("ROWS", rows),
@@ -274,10 +293,12 @@ impl Form {
             ("KN_8", flag(per_word == 4)),
             ("A_VEC", flag(self.a_vec)),
             ("A_F16", flag(native)),
+            ("B_I8", flag(self.operand.weight_only())),
             ("BIAS", flag(self.bias)),
             ("BIAS_F32", flag(self.bias && !self.int8.bias_i32)),
             ("BIAS_I32", flag(self.bias && self.int8.bias_i32)),
             ("ACTIVATE", flag(self.activate)),
+            ("FUNCTION", flag(self.function.is_some())),
             ("OUT_VEC", flag(self.out_vec)),
             ("OUT_F32", flag(self.out == Element::F32)),
             ("OUT_F16", flag(self.out == Element::F16)),
@@ -289,6 +310,7 @@ impl Form {
             ("B_ZERO", flag(self.int8.b_zero)),
             ("DEPTHWISE", flag(depthwise)),
         ];
+        consts.extend(self.function.map(function::consts).into_iter().flatten());
         let operands = match self.source {
             Source::Dense => include_str!("../../shaders/common/a_dense.wgsl"),
             Source::Patch => include_str!("../../shaders/common/a_patch.wgsl"),
@@ -306,17 +328,19 @@ impl Form {
             if operands.is_empty() { "" } else { include_str!("../../shaders/common/a_words.wgsl") },
             operands,
             layout,
+            if operands.is_empty() { "" } else { include_str!("../../shaders/common/fold.wgsl") },
             if int {
                 include_str!("../../shaders/common/epilogue_i8.wgsl")
             } else {
                 include_str!("../../shaders/common/epilogue_float.wgsl")
             },
+            if self.function.is_some() { function::TEXT } else { "" },
             if float_out { include_str!("../../shaders/common/store.wgsl") } else { "" },
             if self.out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
             main,
         ];
         let label = format!(
-            "{name}/{} {}{}{}",
+            "{name}/{} {}{}{}{}",
             self.operand.name(),
             match self.source {
                 Source::Grouped { depthwise: true } => "depthwise".into(),
@@ -329,6 +353,7 @@ impl Form {
                 Layout::Packed => "",
             },
             if self.a_vec || operands.is_empty() { "" } else { " by words" },
+            self.function.map_or(String::new(), |f| format!(" {}", f.to_lowercase())),
         );
         Variant { label, enable: if native { &["f16"] } else { &[] }, consts: &consts, files: &files }
             .render()
@@ -347,10 +372,10 @@ pub(crate) fn operand(
     blocking: Option<Blocking>,
 ) -> Result<Operand> {
     let operand = match (chosen, element) {
-        (Some(operand), _) if operand.element() != element => {
+        (Some(operand), _) if operand.element() != element || operand.weight_only() => {
             return Err(Error::Argument {
                 op,
-                detail: format!("operand {operand:?} does not hold {element:?}"),
+                detail: format!("operand {operand:?} is not for both operands in {element:?}"),
             });
         }
         (Some(operand), _) => operand,
@@ -386,7 +411,8 @@ pub(crate) fn call(
     let device = kernels.device();
     params.chunks = params.k_words.div_ceil(4);
     // A chunk of 1024 / 64 products of int8: see the shaders.
-    form.fold = form.operand == Operand::I8Wide && params.chunks > 64;
+    let groups = form.operand.weight_only() && params.group_chunks < params.chunks;
+    form.fold = groups || (form.operand == Operand::I8Wide && params.chunks > 64);
     if device.adapter_info().device_type == wgpu::DeviceType::Cpu {
         // lavapipe gives an invocation 65,535 iterations over all its loops, then leaves them silently.
         let limit = match (form.source, form.blocking) {

@@ -5,7 +5,7 @@ use crate::graph::{Activation, UnaryOp};
 use crate::kernel::{Call, Kernels, Shader, Variant};
 use crate::ops::cast::{self, Step};
 use crate::ops::function;
-use crate::ops::gemm::bounds;
+use crate::ops::gemm::{bounds, only_clamps};
 use crate::ops::rows::{self, check_element, check_one_of, check_params, check_same};
 use crate::tensor::{Element, View};
 
@@ -152,6 +152,7 @@ impl Unary {
     /// # Errors
     /// See [`Unary::new`].
     pub fn with_kernels(kernels: &Kernels, d: &UnaryDescriptor) -> Result<Self> {
+        only_clamps(OP, d.activation)?;
         if let Some(function) = d.function {
             if d.activation != Activation::Identity {
                 let detail = format!("both {function:?} and {:?}: one at a time", d.activation);

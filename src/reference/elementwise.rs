@@ -1,6 +1,7 @@
 //! Operations on single elements.
 
 use super::check_len;
+use super::functions::unary;
 use crate::error::{Error, Result};
 use crate::graph::Activation;
 
@@ -10,10 +11,11 @@ pub fn activation(x: f64, act: Activation) -> f64 {
         Activation::Identity => x,
         Activation::Relu => x.max(0.0),
         Activation::Clip { lo, hi } => x.max(lo.into()).min(hi.into()),
+        Activation::Function(f) => unary(f, x),
     }
 }
 
-/// The activation of each value, which rounds nothing.
+/// The activation of each value. All but functions round nothing.
 pub fn activate(x: &[f32], act: Activation) -> Vec<f32> {
     x.iter().map(|&x| activation(x.into(), act) as f32).collect()
 }

@@ -82,7 +82,8 @@ pub fn activation_limits(act: Activation, out: &QuantParams) -> (i32, i32) {
         q.clamp(qmin.into(), qmax.into()) as i32
     };
     match act {
-        Activation::Identity => (qmin, qmax),
+        // A function is of the reals, before they are quantized.
+        Activation::Identity | Activation::Function(_) => (qmin, qmax),
         Activation::Relu => (out.zero_point, qmax),
         Activation::Clip { lo, hi } => (integer(lo), integer(hi)),
     }
@@ -90,7 +91,8 @@ pub fn activation_limits(act: Activation, out: &QuantParams) -> (i32, i32) {
 
 /// Accumulators `[rows, columns]` to int8:
 /// `clamp(rne((f32(acc) + bias / (sa * sw)) * (sa * sw / sy)) + zy)`, within [`activation_limits`]; the bias is added in
-/// f32, or to the accumulator where it is an integer ([`Bias`]). All of it in f32, from left to right.
+/// f32, or to the accumulator where it is an integer ([`Bias`]). All of it in f32, from left to right. A function is of
+/// the reals `f32(acc) * (sa * sw) + bias`, which are divided by `sy` after it.
 ///
 /// # Errors
 /// [`Error::Shape`] where a slice is not of its shape; [`Error::Argument`] where an accumulator with its integer bias
@@ -131,11 +133,16 @@ pub fn requantize(
                 (sum as f32, f64::from(sum))
             }
         };
+        let (mut rounded, mut exact) = (steps * multiplier, exact_steps * f64::from(sa) * f64::from(sb));
+        if let Activation::Function(_) = act {
+            exact = activation(exact, act);
+            rounded = (exact / f64::from(out.scale)) as f32;
+        }
         // In f64 only to saturate: the product is rounded to an integer before.
-        let q = f64::from((steps * multiplier).round_ties_even()) + f64::from(out.zero_point);
+        let q = f64::from(rounded.round_ties_even()) + f64::from(out.zero_point);
         // `max` and `min`, since a clip's bounds may be the wrong way round.
         result.q.push(q.max(lo.into()).min(hi.into()) as i8);
-        result.exact.push(exact_steps * f64::from(sa) * f64::from(sb) / f64::from(out.scale));
+        result.exact.push(exact / f64::from(out.scale));
     }
     Ok(result)
 }

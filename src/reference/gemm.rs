@@ -154,6 +154,77 @@ pub(super) fn float_bound(k: usize, magnitude: f64, y: f64, storage: Storage) ->
     }
 }
 
+/// Operands of [`gemm_weight_only`].
+#[derive(Clone, Copy, Debug)]
+pub struct GemmWeightOnly<'a> {
+    /// Rows of A and of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Terms of each sum.
+    pub k: usize,
+    /// `[m, k]`.
+    pub a: &'a [f32],
+    /// `[n, k]`, symmetric.
+    pub b: &'a [i8],
+    /// `[n, k / group]`: the scale of each group of weights along k.
+    pub scales: &'a [f32],
+    /// Weights in a group, which divides k.
+    pub group: usize,
+    /// `[n]`.
+    pub bias: Option<&'a [f32]>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+impl GemmWeightOnly<'_> {
+    /// The sum of each element of the result over `f` of its factors, from `f` of its bias.
+    fn sums(&self, f: impl Fn(f64) -> f64) -> Result<Vec<f64>> {
+        let op = "gemm weight-only";
+        let Self { m, n, k, group, .. } = *self;
+        let groups = k.checked_div(group).unwrap_or(0);
+        check_len(op, "a", self.a.len(), &[m, k])?;
+        check_len(op, "b", self.b.len(), &[n, k])?;
+        check_len(op, "scales", self.scales.len(), &[n, groups])?;
+        if groups * group != k {
+            return Err(Error::Shape { op, detail: format!("groups of {group} along a k of {k}") });
+        }
+        if let Some(bias) = self.bias {
+            check_len(op, "bias", bias.len(), &[n])?;
+        }
+        let weight = |column: usize, i: usize| {
+            f64::from(self.b[column * k + i]) * f64::from(self.scales[column * groups + i / group])
+        };
+        let one = |row: usize, column: usize| {
+            let bias = self.bias.map_or(0.0, |b| f(b[column].into()));
+            (0..k).fold(bias, |sum, i| sum + f(self.a[row * k + i].into()) * f(weight(column, i)))
+        };
+        Ok((0..m * n).map(|i| one(i / n, i % n)).collect())
+    }
+}
+
+/// `act(a . (scale * b)^T + bias)`, with weights dequantized and all accumulated in f64: `[m, n]`.
+///
+/// # Errors
+/// [`Error::Shape`] where a slice is not of its shape.
+pub fn gemm_weight_only(args: &GemmWeightOnly) -> Result<Vec<f64>> {
+    let mut sums = args.sums(|x| x)?;
+    sums.iter_mut().for_each(|x| *x = activation(*x, args.activation));
+    Ok(sums)
+}
+
+/// How far each element of an f32 kernel's result may be from [`gemm_weight_only`]'s, as in [`gemm_bound`]: to the
+/// roundings of the sum come one product and one addition for each group.
+///
+/// # Errors
+/// As [`gemm_weight_only`].
+pub fn gemm_weight_only_bound(args: &GemmWeightOnly, storage: Storage) -> Result<Vec<f64>> {
+    let magnitudes = args.sums(f64::abs)?;
+    let terms = args.k + 2 * args.k.checked_div(args.group).unwrap_or(0);
+    let bounds = magnitudes.iter().zip(gemm_weight_only(args)?);
+    Ok(bounds.map(|(&sum, y)| float_bound(terms, sum, y, storage)).collect())
+}
+
 /// Operands of [`gemm_i8`]: zero points are in the signed domain, like the integers.
 #[derive(Clone, Copy, Debug)]
 pub struct GemmI8<'a> {

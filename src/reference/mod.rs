@@ -40,7 +40,10 @@ pub use conv_transpose::{ConvTranspose, conv_transpose, conv_transpose_bound};
 pub use elementwise::{activate, activation, add};
 pub use epilogue::{Bias, Requantized, Scales, activation_limits, requantize, scale_accumulators};
 pub use evaluate::evaluate;
-pub use gemm::{BLayout, Gemm, GemmI8, Storage, gemm, gemm_bound, gemm_i8};
+pub use gemm::{
+    BLayout, Gemm, GemmI8, GemmWeightOnly, Storage, gemm, gemm_bound, gemm_i8, gemm_weight_only,
+    gemm_weight_only_bound,
+};
 pub use half::{from_f16, to_f16, to_f16_saturating};
 pub use movement::{concat, expand, gather, pad, slice, tile};
 pub use pointwise::{binary, cast, select, unary};

@@ -244,6 +244,12 @@ impl Exporter<'_> {
         match activation {
             Activation::Identity => self.push("Identity", y, &[x], y, Vec::new()),
             Activation::Relu => self.push("Relu", y, &[x], y, Vec::new()),
+            Activation::Function(f) => {
+                let mut inputs = vec![x.to_owned()];
+                let (op, attributes) = self.function(f, element, y, &mut inputs);
+                let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+                self.push(op, y, &inputs, y, attributes);
+            }
             Activation::Clip { lo, hi } => {
                 let mut inputs = vec![x.to_owned()];
                 for (bound, name) in [(lo, "min"), (hi, "max")] {

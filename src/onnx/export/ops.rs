@@ -18,6 +18,9 @@ pub(super) fn operator_set(model: &Model) -> i64 {
 }
 
 fn least(op: &Op) -> i64 {
+    if let Some(Activation::Function(f)) = op.activation() {
+        return least(&Op::Unary(f));
+    }
     match op {
         Op::Unary(UnaryOp::Mish) => 18,
         Op::Unary(UnaryOp::Gelu { .. }) => 20,
@@ -76,7 +79,7 @@ impl Exporter<'_> {
             Op::Flatten { axis } => ("Flatten", vec![int("axis", *axis as i64)]),
             Op::Transpose { order } => ("Transpose", vec![ints("perm", order)]),
             Op::Cast => ("Cast", vec![int("to", i64::from(tensor::data_type_of(y.element)))]),
-            Op::Unary(f) => self.function(*f, node, inputs),
+            Op::Unary(f) => self.function(*f, y.element, &y.name, inputs),
             Op::Binary(f) => match f {
                 BinaryOp::Mod { fmod } => ("Mod", vec![flag("fmod", *fmod)]),
                 f => (f.name(), Vec::new()),
@@ -143,7 +146,13 @@ impl Exporter<'_> {
         })
     }
 
-    fn function(&mut self, f: UnaryOp, node: &Node, inputs: &mut Vec<String>) -> Written {
+    pub(super) fn function(
+        &mut self,
+        f: UnaryOp,
+        element: Element,
+        y: &str,
+        inputs: &mut Vec<String>,
+    ) -> Written {
         let attributes = match f {
             UnaryOp::HardSigmoid { alpha, beta } => vec![float("alpha", alpha), float("beta", beta)],
             UnaryOp::Gelu { tanh } => vec![string("approximate", if tanh { "tanh" } else { "none" })],
@@ -157,17 +166,14 @@ impl Exporter<'_> {
             }
             // An op of its own only from operator set 24 on.
             UnaryOp::Swish { alpha } => {
-                let y = self.model.value(node.outputs[0]);
-                let (name, element) = (y.name.clone(), y.element);
                 let mut inner = inputs[0].clone();
                 if let Some(alpha) = of_element(element, alpha).ok().filter(|_| alpha != 1.0) {
-                    self.operand(node, "alpha", &alpha, inputs);
-                    let (factor, scaled) =
-                        (inputs.pop().unwrap_or_default(), self.fresh(format!("{name}.scaled")));
+                    let factor = self.initializer(format!("{y}.alpha"), &alpha);
+                    let scaled = self.fresh(format!("{y}.scaled"));
                     self.push("Mul", "", &[&inner, &factor], &scaled, Vec::new());
                     inner = scaled;
                 }
-                let gate = self.fresh(format!("{name}.gate"));
+                let gate = self.fresh(format!("{y}.gate"));
                 self.push("Sigmoid", "", &[&inner], &gate, Vec::new());
                 inputs.push(gate);
                 return ("Mul", Vec::new());

@@ -84,7 +84,7 @@ impl<'m> Lowering<'m> {
     }
 
     fn unary(&mut self, node: &'m Node, activation: Activation, why: &'static str) -> Result<()> {
-        let x = self.elementwise(node, 0)?;
+        let x = self.converted(node)?;
         let y = node.outputs[0];
         let out = self.result(y, x.order, x.matrix.rows, x.matrix.columns);
         let (matrix, params) = (x.matrix, x.params);
@@ -139,8 +139,22 @@ impl<'m> Lowering<'m> {
         Ok(())
     }
 
-    pub(super) fn quantize(&mut self, node: &'m Node) -> Result<()> {
+    /// The first input of an op that may change the element. An image as a row is padded at each pixel by its element,
+    /// so that one whose pixels are not whole words of either is turned.
+    fn converted(&mut self, node: &Node) -> Result<Slot> {
         let x = self.elementwise(node, 0)?;
+        match x.order {
+            Order::Flat { channels, .. }
+                if x.matrix.element != self.element(node.outputs[0]) && !channels.is_multiple_of(4) =>
+            {
+                self.get(self.input(node, 0)?, Order::Natural, &node.name)
+            }
+            _ => Ok(x),
+        }
+    }
+
+    pub(super) fn quantize(&mut self, node: &'m Node) -> Result<()> {
+        let x = self.converted(node)?;
         let y = node.outputs[0];
         let matrix = x.matrix;
         let (rows, columns) = (matrix.rows, matrix.columns);
@@ -216,7 +230,7 @@ impl<'m> Lowering<'m> {
     }
 
     pub(super) fn dequantize(&mut self, node: &'m Node) -> Result<()> {
-        let x = self.elementwise(node, 0)?;
+        let x = self.converted(node)?;
         let Some(params) = x.params else {
             return Err(self.fail(node, "its input has no quantization parameters"));
         };
