@@ -168,7 +168,7 @@ impl Bars {
 
     fn size(&self, variant: &str, model: &Model) {
         let bytes = model.to_onnx_bytes().unwrap().len();
-        println!("{}: {variant} has {:.1} MB", self.model, bytes as f64 / 1e6);
+        println!("{}: {variant} has {:.0} kB", self.model, bytes as f64 / 1e3);
     }
 
     fn finish(self) {
