@@ -25,8 +25,8 @@ use weighbridge::{Gpu, Session, optimize};
 const SCALED: u32 = 256;
 /// ... and the network sees a square of this.
 const SIDE: u32 = 224;
-/// Images whose corners static int8 is calibrated on, at most.
-const CALIBRATION: usize = 20;
+/// Corners of the images that static int8 is calibrated on, at most.
+const CALIBRATION: usize = 16;
 const VARIANTS: [&str; 3] = ["fp32", "fp16", "static-int8"];
 
 /// Some of ImageNet's 1,000 classes.
@@ -118,10 +118,11 @@ async fn run(args: &Args) -> Result<()> {
     // What is classified is the centre; the ranges are those of the corners.
     let mut calibrator = Calibrator::new(&gpu, &model, Observer::MinMax)?;
     let far = SCALED - SIDE;
-    for image in images.iter().take(CALIBRATION) {
-        for (x, y) in [(0, 0), (far, 0), (0, far), (far, far)] {
-            calibrator.observe(&[("input", &seen(image, x, y)?)])?;
-        }
+    let corners = [(0, 0), (far, far), (far, 0), (0, far)];
+    for (x, y, image) in
+        corners.iter().flat_map(|(x, y)| images.iter().map(move |i| (x, y, i))).take(CALIBRATION)
+    {
+        calibrator.observe(&[("input", &seen(image, *x, *y)?)])?;
     }
     let ranges = calibrator.finish().await?;
     let half = optimize::half(&model)?.model;
