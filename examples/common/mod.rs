@@ -44,7 +44,7 @@ pub fn exit(done: Result<()>) -> std::process::ExitCode {
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", error.to_string().trim_end());
             std::process::ExitCode::FAILURE
         }
     }
