@@ -64,21 +64,9 @@ fn main(
     if t >= p.total { return; }
     let row = t / p.quads;
     let column = (t - row * p.quads) * 4u;
-    var rest = row;
-    var a_at = 0u;
-    var b_at = 0u;
-//% for d in DIMS
-    {
-        let length = p.length[#du / 4u][#du % 4u];
-        let quotient = rest / length;
-        let index = rest - quotient * length;
-        a_at += index * p.a_apart[#du / 4u][#du % 4u];
-        b_at += index * p.b_apart[#du / 4u][#du % 4u];
-        rest = quotient;
-    }
-//% end
-    var x = a_load(a_at, column * p.a_column);
-    var y = b_load(b_at, column * p.b_column);
+    let at = places(row);
+    var x = a_load(at.x, column * p.a_column);
+    var y = b_load(at.y, column * p.b_column);
     if p.a_column == 0u { x = vec4<f32>(x.x); }
     if p.b_column == 0u { y = vec4<f32>(y.x); }
     var z = x + y;

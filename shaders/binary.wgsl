@@ -190,21 +190,9 @@ fn main(
     if t >= p.total { return; }
     let row = t / p.quads;
     let column = (t - row * p.quads) * 4u;
-    var rest = row;
-    var a_at = 0u;
-    var b_at = 0u;
-//% for d in DIMS
-    {
-        let length = p.length[#du / 4u][#du % 4u];
-        let quotient = rest / length;
-        let index = rest - quotient * length;
-        a_at += index * p.a_apart[#du / 4u][#du % 4u];
-        b_at += index * p.b_apart[#du / 4u][#du % 4u];
-        rest = quotient;
-    }
-//% end
-    var x = a_load(a_at, column * p.step.x);
-    var y = b_load(b_at, column * p.step.y);
+    let at = places(row);
+    var x = a_load(at.x, column * p.step.x);
+    var y = b_load(at.y, column * p.step.y);
     if p.step.x == 0u { x = Four(x.x); }
     if p.step.y == 0u { y = Four(y.x); }
     let z = combine(x, y);

@@ -82,6 +82,7 @@ fn shader(element: Element, out: Element, activate: bool, dims: u32) -> Shader {
         include_str!("../../shaders/common/quant_params.wgsl"),
         if element == Element::I8 { include_str!("../../shaders/common/quantize.wgsl") } else { "" },
         if out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
+        include_str!("../../shaders/common/places.wgsl"),
         include_str!("../../shaders/add.wgsl"),
     ];
     let activated = if activate { " activated" } else { "" };

@@ -114,6 +114,7 @@ fn shader(d: &BinaryDescriptor, dims: u32) -> Shader {
         include_str!("../../shaders/common/broadcast_params.wgsl"),
         if d.out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         &types,
+        include_str!("../../shaders/common/places.wgsl"),
         include_str!("../../shaders/binary.wgsl"),
     ];
     let function = if fmod { "fmod".into() } else { flag(d.function).to_lowercase() };
