@@ -6,6 +6,7 @@ use crate::files::OutFile;
 use crate::{Result, terminal};
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
+use std::io::Write;
 use std::path::PathBuf;
 use weighbridge::calibrate::{Calibrator, Ranges};
 use weighbridge::graph::{Model, Op};
@@ -175,7 +176,8 @@ pub async fn run(args: &Args) -> Result<()> {
     for (what, how) in [nodes].into_iter().chain(facts) {
         table.add_row([what.to_owned(), how]);
     }
-    println!("{table}");
+    // `println!` would panic where a pipe is closed early.
+    writeln!(std::io::stdout(), "{table}")?;
     Ok(())
 }
 
