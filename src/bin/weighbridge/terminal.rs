@@ -22,10 +22,10 @@ pub fn progress() -> Result<ProgressBar> {
     Ok(bar)
 }
 
-/// How often a batch of this size is timed.
+/// How often a batch of this size is timed: as often as fits the time, but for networks that take seconds a few times.
 pub fn rounds(batch: usize) -> Rounds {
     match batch {
-        1 => Rounds { warm_up: 3, least: 20, most: 200, time: Duration::from_secs(2) },
-        _ => Rounds { warm_up: 2, least: 7, most: 50, time: Duration::from_secs(3) },
+        1 => Rounds { warm_up: 2, least: 5, most: 200, time: Duration::from_secs(2) },
+        _ => Rounds { warm_up: 1, least: 3, most: 50, time: Duration::from_secs(3) },
     }
 }
