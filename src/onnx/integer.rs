@@ -4,6 +4,7 @@ use super::import::{At, Found, Importer, Sum, params};
 use super::nodes;
 use super::proto::{Attribute, NodeProto};
 use crate::error::{Error, Result};
+use crate::graph::weights::dequantized;
 use crate::graph::{Activation, BinaryOp, Op, Output, Quant, UnaryOp, ValueId};
 use crate::quant::{QuantParams, Scheme};
 use crate::tensor::{Data, Element, Tensor};
@@ -34,7 +35,7 @@ fn cast(im: &mut Importer, at: &At) -> Result<Found> {
 /// The parameters in inputs 1 and 2 of a QuantizeLinear or DequantizeLinear, in the signed domain.
 fn parameters(im: &Importer, at: &At, unsigned_by_default: bool) -> Result<Vec<QuantParams>> {
     if at.int("block_size", 0) != 0 || at.int("precision", 0) != 0 {
-        return Err(at.fail("blocked quantization and a precision are not supported"));
+        return Err(at.fail("blocks of anything but a constant matrix, and a precision, are not supported"));
     }
     let scale = im.constant(at, 1)?.ok_or_else(|| at.fail("its scale is missing"))?;
     if scale.shape().len() > 1 || !matches!(scale.element(), Element::F32 | Element::F16) {
@@ -82,6 +83,10 @@ fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
     at.only(&["axis", "block_size", "output_dtype", "precision"])?;
     let x = im.value(at, 0)?;
     let value = im.model.value(x);
+    if let (Some(tensor), 1.., 0) = (&value.constant, at.int("block_size", 0), at.int("precision", 0)) {
+        let tensor = tensor.clone();
+        return blocked(im, at, &tensor);
+    }
     let params = parameters(im, at, value.element == Element::U8 || im.unsigned.contains(&x))?;
     let rank = value.shape.len() as i64;
     let axis = at.int("axis", 1);
@@ -138,6 +143,69 @@ fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
     }
     im.share(at.input(0).unwrap_or_default(), at.output()?);
     Ok(Found::Dequantized(x))
+}
+
+/// A constant matrix with parameters for each block along an axis: a weight in groups along k, as `[n, k]` or `[k, n]`.
+/// Where its zero points are not all 0 it becomes floats at once.
+fn blocked(im: &mut Importer, at: &At, tensor: &Tensor) -> Result<Found> {
+    let group = usize::try_from(at.int("block_size", 0)).unwrap_or(0);
+    let scale = im.constant(at, 1)?.ok_or_else(|| at.fail("its scale is missing"))?;
+    let zero_point = im.constant(at, 2)?;
+    let shifted = |q: &[u8]| q.iter().map(|&q| (q ^ 0x80) as i8).collect();
+    let unsigned = tensor.element() == Element::U8;
+    let q: Vec<i8> = match tensor.data() {
+        Data::I8(q) => q.clone(),
+        Data::U8(q) => shifted(q),
+        _ => return Err(at.fail(format!("blocks of {:?} are not supported", tensor.element()))),
+    };
+    let zero_points: Vec<i8> = match zero_point.as_deref().map(Tensor::data) {
+        None => vec![if unsigned { -128 } else { 0 }; scale.len()],
+        Some(Data::I8(z)) if !unsigned => z.clone(),
+        Some(Data::U8(z)) if unsigned => shifted(z),
+        Some(_) => return Err(at.fail("its zero points are not of its input's type")),
+    };
+    let axis = match (at.int("axis", 1), tensor.shape().len()) {
+        (0 | -2, 2) => 0,
+        (1 | -1, 2) => 1,
+        (axis, _) => {
+            let shape = tensor.shape();
+            return Err(at.fail(format!("blocks along axis {axis} of shape {shape:?} are not supported")));
+        }
+    };
+    let mut expected = tensor.shape().to_vec();
+    let fits = group > 0 && expected[axis].is_multiple_of(group);
+    expected[axis] = expected[axis].checked_div(group).unwrap_or(0);
+    let float = matches!(scale.element(), Element::F32);
+    if !fits || !float || scale.shape() != expected || zero_points.len() != scale.len() {
+        return Err(at.fail(format!(
+            "blocks of {group} along axis {axis} of {:?} with scales {:?} of {:?} and {} zero points are not supported",
+            tensor.shape(),
+            scale.shape(),
+            scale.element(),
+            zero_points.len()
+        )));
+    }
+    // As [n, k].
+    let turned = |t: Tensor| if axis == 0 { super::tensor::transpose(&t) } else { Ok(t) };
+    let q = turned(Tensor::new(tensor.shape(), Data::I8(q))?)?;
+    let zero_points = turned(Tensor::new(expected, Data::I8(zero_points))?)?;
+    let scales = turned(scale.as_ref().clone())?.to_f32();
+    let Data::I8(z) = zero_points.data() else { return Err(at.fail("no zero points")) };
+    let params: Vec<QuantParams> =
+        scales.into_iter().zip(z).map(|(s, &z)| params(at, s, z.into())).collect::<Result<_>>()?;
+    let symmetric = params.iter().all(|p| p.zero_point == 0);
+    let quant = Quant::Grouped { group, params };
+    if !symmetric {
+        let reals = dequantized(&q, &quant).ok_or_else(|| at.fail("no parameters"))?;
+        let mut reals = Tensor::f32(q.shape(), reals)?;
+        if axis == 0 {
+            reals = super::tensor::transpose(&reals)?;
+        }
+        return Ok(Found::Value(im.model.add_constant(at.output()?, reals)?));
+    }
+    let name = im.free_name(&format!("{}.grouped", at.input(0).unwrap_or_default()));
+    let weight = im.model.add_constant_as(name, q, Some(quant))?;
+    Ok(Found::Grouped { weight, transposed: axis == 0 })
 }
 
 /// Of integers that the caller gives or a node makes: `(x - zero point) * scale`, in f32.
@@ -252,7 +320,9 @@ fn integer_product(im: &mut Importer, at: &At) -> Result<Found> {
 /// The scaling of an integer product, or a product of plain values.
 fn multiply(im: &mut Importer, at: &At) -> Result<Found> {
     at.only(&[])?;
-    let plain = |found: &Option<Found>| matches!(found, None | Some(Found::Value(_) | Found::Dequantized(_)));
+    let plain = |found: &Option<Found>| {
+        matches!(found, None | Some(Found::Value(_) | Found::Dequantized(_) | Found::Grouped { .. }))
+    };
     if plain(&im.find(at, 0)?) && plain(&im.find(at, 1)?) {
         return Ok(Found::Value(nodes::multiply(im, at)?));
     }
