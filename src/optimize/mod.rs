@@ -4,9 +4,11 @@ mod half_precision;
 mod int8;
 mod policy;
 mod rewrite;
+mod weight_only;
 mod weights;
 
 pub use half_precision::{Half, half};
 pub use int8::{DynamicOptions, StaticOptions, dynamic_int8, observed_values, static_int8};
 pub use policy::{Policy, Which};
-pub use weights::quantize_weight;
+pub use weight_only::{WeightOnlyOptions, weight_only};
+pub use weights::{quantize_weight, quantize_weight_grouped};
