@@ -4,7 +4,6 @@ use super::import::{At, Found, Importer, Sum, params};
 use super::nodes;
 use super::proto::{Attribute, NodeProto};
 use crate::error::{Error, Result};
-use crate::graph::weights::dequantized;
 use crate::graph::{Activation, BinaryOp, Op, Output, Quant, UnaryOp, ValueId};
 use crate::quant::{QuantParams, Scheme};
 use crate::tensor::{Data, Element, Tensor};
@@ -35,7 +34,7 @@ fn cast(im: &mut Importer, at: &At) -> Result<Found> {
 /// The parameters in inputs 1 and 2 of a QuantizeLinear or DequantizeLinear, in the signed domain.
 fn parameters(im: &Importer, at: &At, unsigned_by_default: bool) -> Result<Vec<QuantParams>> {
     if at.int("block_size", 0) != 0 || at.int("precision", 0) != 0 {
-        return Err(at.fail("blocks of anything but a constant matrix, and a precision, are not supported"));
+        return Err(at.fail("blocks of anything but a constant, and a precision, are not supported"));
     }
     let scale = im.constant(at, 1)?.ok_or_else(|| at.fail("its scale is missing"))?;
     if scale.shape().len() > 1 || !matches!(scale.element(), Element::F32 | Element::F16) {
@@ -145,10 +144,10 @@ fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
     Ok(Found::Dequantized(x))
 }
 
-/// A constant matrix with parameters for each block along an axis: a weight in groups along k, as `[n, k]` or `[k, n]`.
-/// Where its zero points are not all 0 it becomes floats at once.
+/// A constant with parameters for each block along an axis: a matrix whose zero points are 0 is a weight in groups, held
+/// as `[n, k]`; anything else becomes floats at once.
 fn blocked(im: &mut Importer, at: &At, tensor: &Tensor) -> Result<Found> {
-    let group = usize::try_from(at.int("block_size", 0)).unwrap_or(0);
+    let (group, shape) = (usize::try_from(at.int("block_size", 0)).unwrap_or(0), tensor.shape());
     let scale = im.constant(at, 1)?.ok_or_else(|| at.fail("its scale is missing"))?;
     let zero_point = im.constant(at, 2)?;
     let shifted = |q: &[u8]| q.iter().map(|&q| (q ^ 0x80) as i8).collect();
@@ -164,48 +163,36 @@ fn blocked(im: &mut Importer, at: &At, tensor: &Tensor) -> Result<Found> {
         Some(Data::U8(z)) if unsigned => shifted(z),
         Some(_) => return Err(at.fail("its zero points are not of its input's type")),
     };
-    let axis = match (at.int("axis", 1), tensor.shape().len()) {
-        (0 | -2, 2) => 0,
-        (1 | -1, 2) => 1,
-        (axis, _) => {
-            let shape = tensor.shape();
-            return Err(at.fail(format!("blocks along axis {axis} of shape {shape:?} are not supported")));
-        }
-    };
-    let mut expected = tensor.shape().to_vec();
-    let fits = group > 0 && expected[axis].is_multiple_of(group);
+    let axis = nodes::axis(at, at.int("axis", 1), shape.len())?;
+    let mut expected = shape.to_vec();
     expected[axis] = expected[axis].checked_div(group).unwrap_or(0);
-    let float = matches!(scale.element(), Element::F32);
-    if !fits || !float || scale.shape() != expected || zero_points.len() != scale.len() {
+    let fits = expected[axis].checked_mul(group) == Some(shape[axis]) && scale.shape() == expected;
+    if !fits || scale.element() != Element::F32 || zero_points.len() != scale.len() {
         return Err(at.fail(format!(
-            "blocks of {group} along axis {axis} of {:?} with scales {:?} of {:?} and {} zero points are not supported",
-            tensor.shape(),
+            "blocks of {group} along axis {axis} of {shape:?} with scales {:?} of {:?} and {} zero points",
             scale.shape(),
             scale.element(),
             zero_points.len()
         )));
     }
-    // As [n, k].
-    let turned = |t: Tensor| if axis == 0 { super::tensor::transpose(&t) } else { Ok(t) };
-    let q = turned(Tensor::new(tensor.shape(), Data::I8(q))?)?;
-    let zero_points = turned(Tensor::new(expected, Data::I8(zero_points))?)?;
-    let scales = turned(scale.as_ref().clone())?.to_f32();
-    let Data::I8(z) = zero_points.data() else { return Err(at.fail("no zero points")) };
-    let params: Vec<QuantParams> =
-        scales.into_iter().zip(z).map(|(s, &z)| params(at, s, z.into())).collect::<Result<_>>()?;
-    let symmetric = params.iter().all(|p| p.zero_point == 0);
-    let quant = Quant::Grouped { group, params };
-    if !symmetric {
-        let reals = dequantized(&q, &quant).ok_or_else(|| at.fail("no parameters"))?;
-        let mut reals = Tensor::f32(q.shape(), reals)?;
-        if axis == 0 {
-            reals = super::tensor::transpose(&reals)?;
-        }
-        return Ok(Found::Value(im.model.add_constant(at.output()?, reals)?));
+    let scales = scale.to_f32();
+    if shape.len() == 2 && zero_points.iter().all(|&z| z == 0) {
+        let turned = |t: Tensor| if axis == 0 { super::tensor::transpose(&t) } else { Ok(t) };
+        let q = turned(Tensor::new(shape, Data::I8(q))?)?;
+        let scales = turned(scale.as_ref().clone())?.to_f32();
+        let params = scales.into_iter().map(|s| params(at, s, 0)).collect::<Result<_>>()?;
+        let name = im.free_name(&format!("{}.grouped", at.input(0).unwrap_or_default()));
+        let weight = im.model.add_constant_as(name, q, Some(Quant::Grouped { group, params }))?;
+        return Ok(Found::Grouped { weight, transposed: axis == 0 });
     }
-    let name = im.free_name(&format!("{}.grouped", at.input(0).unwrap_or_default()));
-    let weight = im.model.add_constant_as(name, q, Some(quant))?;
-    Ok(Found::Grouped { weight, transposed: axis == 0 })
+    let inner: usize = shape[axis + 1..].iter().product();
+    let real = |(i, &q): (usize, &i8)| {
+        let (outer, along) = (i / inner / shape[axis], i / inner % shape[axis]);
+        let block = (outer * expected[axis] + along / group) * inner + i % inner;
+        f32::from(i16::from(q) - i16::from(zero_points[block])) * scales[block]
+    };
+    let reals = Tensor::f32(shape, q.iter().enumerate().map(real).collect::<Vec<f32>>())?;
+    Ok(Found::Value(im.model.add_constant(at.output()?, reals)?))
 }
 
 /// Of integers that the caller gives or a node makes: `(x - zero point) * scale`, in f32.

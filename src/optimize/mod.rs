@@ -1,4 +1,11 @@
 //! From a model to a smaller one that computes nearly the same. Pure functions; never names wgpu.
+//!
+//! | | weights | between ops | needs |
+//! | --- | --- | --- | --- |
+//! | [`half()`] | f16 | f16 | nothing |
+//! | [`static_int8`] | int8 | int8 | calibrated ranges |
+//! | [`dynamic_int8`] | int8 | f32, quantized before each product | nothing |
+//! | [`weight_only`] | int8 of Linears, a scale for each output or group | f32 | nothing |
 
 mod half_precision;
 mod int8;
