@@ -163,7 +163,7 @@ fn groups_that_do_not_fit() {
         (&[2, 64], 48, 4, 0, "groups of 48 along a k of 64"),
         (&[2, 64], 0, 4, 0, "groups of 0"),
         (&[2, 64], 32, 4, 3, "a zero point is 3"),
-        (&[2, 8, 8], 8, 16, 0, "no constant [n, k]"),
+        (&[2, 8, 8], 8, 16, 0, "is not [n, k]"),
     ] {
         let error = quantized(shape, group, sets, zero_point).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
