@@ -13,7 +13,8 @@
 //! *f16*: both round the results of each node to f16, 2^-11 of each, or ONNX Runtime leaves a rounding out where it
 //! fuses: `2 * nodes * 2^-11 * max|y|`, with the same proviso.
 //!
-//! *weight-only*: both multiply the same reals, theirs rounded once more: f32's.
+//! *weight-only*: both multiply the same reals, theirs rounded once more: f32's. ONNX Runtime makes MatMulNBits of them,
+//! which by default rounds the floats to int8, too; here it is told to compute in f32 (`run.py`).
 //!
 //! *int8*: both compute the same integers, but for those whose real value is so near to the middle of two that an f32
 //! rounding decides: these are one step off. Quantization itself moves every element by up to half a step, evenly

@@ -281,7 +281,9 @@ fn other_weights_of_files() {
         ]
     };
     let signed = |i: usize| f32::from(bytes[i] as i8);
-    let cases: [(&[Vec<u8>], Box<dyn Fn(usize, usize) -> f32>); 5] = [
+    /// A real weight, from where it is along n and k.
+    type Real<'a> = Box<dyn Fn(usize, usize) -> f32 + 'a>;
+    let cases: [(&[Vec<u8>], Real<'_>); 5] = [
         (&matrix, Box::new(|n, k| unsigned(k * 4 + n))),
         (&conv, Box::new(|n, k| signed(n * 8 + k) * (n + 1) as f32)),
         (

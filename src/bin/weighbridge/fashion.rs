@@ -94,7 +94,7 @@ impl Bench<'_> {
         let calibration = named(Images::calibration()?.batches(CALIBRATION_BATCH)?);
         stage("calibrating", 0);
         let mut variants = Variant::all(self.gpu, &network.model, calibration).await?;
-        // Convolutions stay float in it, and these networks are not bound by reading weights.
+        // This table is of those that change all of a network.
         variants.retain(|v| v.name != "weight-only-int8");
 
         let mut sessions = Vec::new();
