@@ -1,8 +1,8 @@
 //! Post-training optimization of neural networks on any GPU.
 //!
-//! A network trained in fp32 comes in as ONNX; it leaves in half precision, in static int8 or in dynamic int8, with what
-//! that did to its size, speed and accuracy measured, and runs on any Vulkan, Metal or DX12 device through [`wgpu`] and
-//! WGSL compute shaders.
+//! A network trained in fp32 comes in as ONNX; it leaves in half precision, in static or dynamic int8, or
+//! with its weights alone in int8, with what that did to its size, speed and accuracy measured, and runs on any Vulkan,
+//! Metal or DX12 device through [`wgpu`] and WGSL compute shaders.
 //!
 //! ```no_run
 //! use futures_util::stream;
@@ -49,7 +49,7 @@
 //! | [`mod@reference`] | every op as scalar Rust |
 //! | [`ops`] | every op as a kernel: descriptor, bindings, call |
 //! | [`graph`], `onnx` | models; ONNX in and out (feature `onnx`, on by default) |
-//! | [`optimize`] | model to model: half precision, static and dynamic int8 |
+//! | [`optimize`] | model to model: half precision, static, dynamic and weight-only int8 |
 //! | [`plan`] | a model laid out for a device |
 //! | [`calibrate`] | the ranges that static int8 needs |
 //! | [`gpu`], [`Session`] | for those without a device of their own |

@@ -160,6 +160,7 @@ fn quantize_makes_models_that_run() {
         ("static", &calibrated[..], "3 values in 3 batches", 0.27),
         ("static", &saved[..], "3 of 4: 1 Flatten, 2 Linear", 0.27),
         ("dynamic", &["--skip", "Gemm_6"][..], "2 of 4: 2 Linear", 0.27),
+        ("weight-only", &[][..], "3 of 4: 3 Linear", 0.27),
     ] {
         let out = path("out.onnx");
         let args = [&["quantize", MLP, "--mode", mode, "-o", &out], options].concat();
@@ -192,7 +193,7 @@ fn comparing_other_data() {
     assert!(shown.contains("calibrated on the first 8 of the same rows"), "{shown}");
     assert!(shown.contains("batch 20 ms") && !shown.contains("top-1"), "{shown}");
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
-    assert_eq!(report["rows"].as_array().unwrap().len(), 4);
+    assert_eq!(report["rows"].as_array().unwrap().len(), 5);
     for row in report["rows"].as_array().unwrap() {
         assert!(row["top1"].is_null());
         assert_eq!(row["differences"][0]["output"], "logits");
@@ -245,6 +246,9 @@ fn mistakes_with_arrays_are_one_line() {
     fails(&quantize, &["static", "--data", &x, "--batch", "0"], "expected a whole number");
     fails(&quantize, &["half", "--skip", "Gemm_6"], "--mode half has no use for --skip");
     fails(&quantize, &["dynamic", "--skip", "Gemm_7"], "there is no node `Gemm_7`");
+    fails(&quantize, &["dynamic", "--group", "32"], "--mode dynamic has no use for --group");
+    fails(&quantize, &["weight-only", "--group", "32"], "groups of 32 do not divide its k of 784");
+    fails(&quantize, &["weight-only", "--per-tensor"], "--mode weight-only has no use for --per-tensor");
     fails(&quantize, &["static", "--load-ranges", &nothing], "text.npy: calibration ranges: ");
     fails(&compare, &["--batch", "5"], "--batch 5: there are only 4 rows of --data");
     fails(&compare, &["--labels", &x], "x.npy: labels are whole numbers, found f32");

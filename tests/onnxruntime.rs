@@ -13,6 +13,9 @@
 //! *f16*: both round the results of each node to f16, 2^-11 of each, or ONNX Runtime leaves a rounding out where it
 //! fuses: `2 * nodes * 2^-11 * max|y|`, with the same proviso.
 //!
+//! *weight-only*: both multiply the same reals, theirs rounded once more: f32's. ONNX Runtime makes MatMulNBits of them,
+//! which by default rounds the floats to int8, too; here it is told to compute in f32 (`run.py`).
+//!
 //! *int8*: both compute the same integers, but for those whose real value is so near to the middle of two that an f32
 //! rounding decides: these are one step off. Quantization itself moves every element by up to half a step, evenly
 //! spread: a variance of 1/12 step. If a share p of the elements is one step off, that is a variance of p; so the
@@ -166,6 +169,7 @@ enum Kind {
     F16,
     Static,
     Dynamic,
+    WeightOnly,
 }
 
 /// One exported form of a model.
@@ -190,11 +194,18 @@ fn forms<'c>(gpu: &Gpu, case: &'c Case, folder: &Path, jobs: &mut Vec<serde_json
         calibrator.observe(&inputs).unwrap();
     }
     let ranges = pollster::block_on(calibrator.finish()).unwrap();
+    // In groups wherever they fit.
+    let k = |n: &weighbridge::graph::Node| model.constant(n.inputs[1].unwrap()).unwrap().shape()[1];
+    let odd = |n: &&weighbridge::graph::Node| matches!(n.op, Op::Linear { .. }) && !k(n).is_multiple_of(32);
+    let policy = optimize::Policy::skip(model.nodes().iter().filter(odd).map(|n| n.name.clone()));
+    let groups = optimize::WeightOnlyOptions { group: Some(32), policy, ..Default::default() };
     let variants = [
         (Kind::F32, "fp32", model.clone()),
         (Kind::F16, "fp16", optimize::half(model).unwrap().model),
         (Kind::Static, "static", optimize::static_int8(model, &ranges, &Default::default()).unwrap()),
         (Kind::Dynamic, "dynamic", optimize::dynamic_int8(model, &Default::default()).unwrap()),
+        (Kind::WeightOnly, "weight-only", optimize::weight_only(model, &Default::default()).unwrap()),
+        (Kind::WeightOnly, "groups", optimize::weight_only(model, &groups).unwrap()),
     ];
     let mut inputs = serde_json::Map::new();
     for (i, (name, tensor)) in case.inputs.iter().enumerate() {
@@ -225,7 +236,7 @@ fn forms<'c>(gpu: &Gpu, case: &'c Case, folder: &Path, jobs: &mut Vec<serde_json
         let form = form(read_back);
         match kind {
             // Nothing that decides a number is lost in the file.
-            Kind::F32 | Kind::F16 => {
+            Kind::F32 | Kind::F16 | Kind::WeightOnly => {
                 assert_eq!(own, form.ours, "{name}: what was read back computes something else")
             }
             Kind::Static => form.check("not exported", &own, FLIPPED_BY_BIAS),
@@ -257,7 +268,7 @@ impl Form<'_> {
             let largest = ours_f32.iter().fold(0.0f64, |m, &y| m.max(f64::from(y).abs()));
             let nodes = self.case.model.nodes().len() as f64;
             let (rms_bound, max_bound) = match self.kind {
-                Kind::F32 => {
+                Kind::F32 | Kind::WeightOnly => {
                     let bound = 2.0 * nodes * longest_sum(&self.case.model) as f64 * 2f64.powi(-24) * largest;
                     (bound, bound)
                 }

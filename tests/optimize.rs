@@ -3,7 +3,8 @@
 use weighbridge::calibrate::Ranges;
 use weighbridge::graph::{Activation, Model, Op, Quant, ValueId, Window};
 use weighbridge::optimize::{
-    DynamicOptions, Policy, StaticOptions, Which, dynamic_int8, half, observed_values, static_int8,
+    DynamicOptions, Policy, StaticOptions, WeightOnlyOptions, Which, dynamic_int8, half, observed_values,
+    static_int8, weight_only,
 };
 use weighbridge::quant::{Observer, Range, Scheme};
 use weighbridge::tensor::{Data, Element, Tensor};
@@ -164,6 +165,72 @@ fn a_residual_stream_stays_float() {
     assert_eq!(ops(&d), expected);
     let h = half(&m).unwrap().model;
     assert_eq!((element(&h, "residual"), element(&h, "ids")), (Element::F16, Element::I64));
+}
+
+#[test]
+fn weight_only_values() {
+    let m = net();
+    let q = weight_only(&m, &WeightOnlyOptions::default()).unwrap();
+    assert_eq!(ops(&q), ops(&m));
+    assert_eq!((element(&q, "conv.weight"), element(&q, "fc1.weight")), (Element::F32, Element::I8));
+    assert!(["input", "conv", "flat", "fc1", "fc2"].iter().all(|n| element(&q, n) == Element::F32));
+    let d = dynamic_int8(&m, &DynamicOptions::default()).unwrap();
+    let (ours, theirs) = (q.value(id(&q, "fc1.weight")), d.value(id(&d, "fc1.weight")));
+    assert_eq!((&ours.quant, &ours.constant), (&theirs.quant, &theirs.constant));
+
+    // In groups of 32, of which one is zeros; a table that a Linear reads too has both forms.
+    let mut m = Model::new("groups");
+    let ids = m.add_input("ids", Element::I64, ["batch".into()]).unwrap();
+    let reals: Vec<f32> =
+        (0..65536).map(|i| if i / 32 == 3 { 0.0 } else { (i % 45) as f32 / 8.0 - 2.5 }).collect();
+    let table = m.add_constant("table", Tensor::f32([1024, 64], reals.clone()).unwrap()).unwrap();
+    let x = m.add_node("embed", Op::Gather { axis: 0 }, &[table, ids]).unwrap();
+    let y = m.add_node("head", Op::Linear { activation: Activation::Identity }, &[x, table]).unwrap();
+    m.set_outputs(&[y]).unwrap();
+    let options = |group| WeightOnlyOptions { group, ..Default::default() };
+    let q = weight_only(&m, &options(Some(32))).unwrap();
+    let read = |node: usize, i: usize| q.value(q.nodes()[node].inputs[i].unwrap());
+    assert!(
+        matches!(&read(0, 0).quant, Some(Quant::Static { axis: Some(0), params }) if params.len() == 1024)
+    );
+    let weight = read(1, 1);
+    let Some(Quant::Grouped { group: 32, params }) = &weight.quant else { panic!("{:?}", weight.quant) };
+    let Data::I8(got) = weight.constant.as_ref().unwrap().data() else { panic!("not int8") };
+    assert_eq!(params.len(), 2048);
+    for (g, run) in reals.chunks(32).enumerate() {
+        let scale = (run.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.5).max(f32::EPSILON);
+        assert_eq!((params[g].scale, params[g].zero_point), (scale, 0), "{g}");
+        for (x, q) in run.iter().zip(&got[g * 32..]) {
+            let expected = (x * (1.0 / scale)).round_ties_even().clamp(-128.0, 127.0);
+            assert_eq!(f32::from(*q), expected, "{g}: {x}");
+        }
+    }
+    assert_eq!(q.constant_bytes(), 2 * 65536 + 16 * (1024 + 2048));
+    // Without groups one form serves both.
+    let q = weight_only(&m, &options(None)).unwrap();
+    assert_eq!(q.constants().count(), 1);
+}
+
+#[test]
+fn weight_only_refuses() {
+    let m = net();
+    let fail = |options: WeightOnlyOptions| weight_only(&m, &options).unwrap_err().to_string();
+    let group = |group| WeightOnlyOptions { group: Some(group), ..Default::default() };
+    let error = fail(group(32));
+    assert!(["`fc1`", "groups of 32", "k of 8"].iter().all(|s| error.contains(s)), "{error}");
+    let policy = Policy::skip(["fc1", "fc2"]);
+    let q = weight_only(&m, &WeightOnlyOptions { policy, ..group(32) }).unwrap();
+    assert!(q.values().iter().all(|v| v.quant.is_none()));
+    assert!(fail(group(48)).contains("groups of 48: a multiple of 32"));
+    assert!(fail(group(0)).contains("groups of 0"));
+    let weights = Scheme::int8_affine();
+    assert!(fail(WeightOnlyOptions { weights, ..Default::default() }).contains("symmetric"));
+    let policy = Policy::skip(["cnov"]);
+    assert!(fail(WeightOnlyOptions { policy, ..Default::default() }).contains("`cnov`"));
+    let q = weight_only(&m, &WeightOnlyOptions::default()).unwrap();
+    assert!(
+        weight_only(&q, &WeightOnlyOptions::default()).unwrap_err().to_string().contains("already quantized")
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use weighbridge::calibrate::Calibrator;
 use weighbridge::graph::{Activation, Dim, Model, Node, Op, Quant, ValueId};
 use weighbridge::quant::{Observer, QuantParams};
 use weighbridge::reference::{
-    self, Axis, BLayout, Bias, Conv, ConvI8, ConvShape, Gemm, GemmI8, Pool, Scales, Storage,
+    self, Axis, BLayout, Bias, Conv, ConvI8, ConvShape, Gemm, GemmI8, GemmWeightOnly, Pool, Scales, Storage,
 };
 use weighbridge::tensor::{Data, Element, Tensor};
 use weighbridge::{Gpu, Session, optimize};
@@ -127,6 +127,7 @@ impl<'m> Evaluation<'m> {
                 let axis = Axis::tensor(x.len());
                 let (axis, params) = match self.model.value(y).quant.as_ref().unwrap() {
                     Quant::Static { params, .. } => (axis, params.clone()),
+                    Quant::Grouped { .. } => panic!("of an activation"),
                     Quant::Dynamic { scheme, per_row } => {
                         let columns = *self.shape(y).last().unwrap();
                         let axis = if *per_row { Axis::rows(x.len() / columns, columns) } else { axis };
@@ -195,6 +196,28 @@ impl<'m> Evaluation<'m> {
         let (n, k) = (weight.shape()[0], weight.shape()[1]);
         let m = self.shape(x_id).iter().product::<usize>() / k;
         match x {
+            Numbers::Real(x, error) if weight.element() == Element::I8 => {
+                let Data::I8(q) = weight.data() else { panic!("int8") };
+                let scales: Vec<f32> = self.weight_params(weight_id).iter().map(|p| p.scale).collect();
+                let args = GemmWeightOnly {
+                    m,
+                    n,
+                    k,
+                    a: x,
+                    b: q,
+                    scales: &scales,
+                    group: k * n / scales.len(),
+                    bias: bias.as_deref(),
+                    activation,
+                };
+                let magnitudes: Vec<i8> = q.iter().map(|w| w.saturating_abs()).collect();
+                let activation = Activation::Identity;
+                let spread = GemmWeightOnly { a: error, b: &magnitudes, bias: None, activation, ..args };
+                let bound = reference::gemm_weight_only_bound(&args, Storage::F32).unwrap();
+                let far: Vec<f64> =
+                    reference::gemm_weight_only(&spread).unwrap().iter().map(|x| x * 128.0 / 127.0).collect();
+                real(&reference::gemm_weight_only(&args).unwrap(), &far, &bound)
+            }
             Numbers::Real(x, error) => {
                 let weight = weight.to_f32();
                 let args = Gemm {
@@ -235,10 +258,10 @@ impl<'m> Evaluation<'m> {
     }
 
     fn weight_params(&self, weight: ValueId) -> &[QuantParams] {
-        let Some(Quant::Static { params, .. }) = &self.model.value(weight).quant else {
-            panic!("no parameters")
-        };
-        params
+        match &self.model.value(weight).quant {
+            Some(Quant::Static { params, .. } | Quant::Grouped { params, .. }) => params,
+            _ => panic!("no parameters"),
+        }
     }
 
     /// Accumulators to what `y` is.
@@ -311,6 +334,32 @@ fn fp32_is_within_its_bounds() {
             let largest = want.iter().fold(0f32, |m, x| m.max(x.abs()));
             for (got, want) in got.to_f32().iter().zip(&want) {
                 assert!((got - want).abs() <= 1e-4 * largest, "{name} {batch}: {got}, not {want}");
+            }
+        }
+    }
+}
+
+/// Per output, and in groups wherever they fit: convolutions and the mlp's first product, of 784, stay float.
+#[test]
+fn weight_only_is_within_its_bounds() {
+    let Some(gpu) = gpu() else { return };
+    for (name, model) in models() {
+        for group in [None, Some(64)] {
+            let fits = |k: usize| group.is_none_or(|g| k.is_multiple_of(g));
+            let k = |n: &Node| model.constant(n.inputs[1].unwrap()).unwrap().shape()[1];
+            let odd = model.nodes().iter().filter(|n| matches!(n.op, Op::Linear { .. }) && !fits(k(n)));
+            let policy = optimize::Policy::skip(odd.map(|n| n.name.clone()));
+            let options = optimize::WeightOnlyOptions { group, policy, ..Default::default() };
+            let small = optimize::weight_only(&model, &options).unwrap();
+            let x = images(&mut Rng(5), 3);
+            let got = run(gpu, &small, &x).to_f32();
+            let (want, bounds) = reals(Evaluation::of(&small, &x));
+            for (i, ((got, want), bound)) in got.iter().zip(&want).zip(&bounds).enumerate() {
+                assert!((got - want).abs() <= *bound, "{name} {group:?} {i}: {got}, not {want} by {bound}");
+            }
+            let largest = want.iter().fold(0f32, |m, x| m.max(x.abs()));
+            for (got, want) in got.iter().zip(&want) {
+                assert!((got - want).abs() <= 1e-4 * largest, "{name} {group:?}: {got}, not {want}");
             }
         }
     }

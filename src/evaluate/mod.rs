@@ -1,7 +1,7 @@
 //! Measuring what an optimization did: size, accuracy and latency of a model and its variants, and the report on it.
 //!
 //! ```text
-//! Variant::all(model, bytes, batches)     fp32, fp16, static int8, dynamic int8
+//! Variant::all(model, bytes, batches)     fp32, fp16, static, dynamic and weight-only int8
 //!   -> predict(session, images)           classes -> accuracy, agreement
 //!   -> Differences                        of outputs from fp32's, whatever they mean
 //!   -> latencies(sessions, batch)         medians, the variants interleaved

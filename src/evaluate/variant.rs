@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A model in one of its forms.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// `fp32`, `fp16`, `static-int8` or `dynamic-int8`.
+    /// `fp32`, `fp16`, `static-int8`, `dynamic-int8` or `weight-only-int8`.
     pub name: &'static str,
     /// The model.
     pub model: Model,
@@ -21,13 +21,15 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// An f32 model, the same in f16, in static int8 calibrated on `batches`, and in dynamic int8.
+    /// An f32 model, the same in f16, in static int8 calibrated on `batches`, in dynamic int8, and with int8 weights only
+    /// (a scale for each output).
     ///
     /// # Errors
     /// Those of [`Calibrator`] and [`crate::optimize`].
     pub async fn all(gpu: &Gpu, model: &Model, batches: Vec<Batch>) -> Result<Vec<Self>> {
         let half = optimize::half(model)?.model;
         let dynamic = optimize::dynamic_int8(model, &Default::default())?;
+        let weights = optimize::weight_only(model, &Default::default())?;
 
         let start = Instant::now();
         let mut calibrator = Calibrator::new(gpu, model, Observer::MinMax)?;
@@ -42,6 +44,7 @@ impl Variant {
             variant("fp16", half, None),
             variant("static-int8", fixed, calibration),
             variant("dynamic-int8", dynamic, None),
+            variant("weight-only-int8", weights, None),
         ])
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod passes;
 mod resolve;
 mod shape;
 mod validate;
+pub(crate) mod weights;
 mod window;
 
 pub use model::Output;
@@ -44,6 +45,13 @@ pub enum Quant {
         /// The axis with a parameter for each index.
         axis: Option<usize>,
         /// One, or as many as the axis is long.
+        params: Vec<QuantParams>,
+    },
+    /// Parameters known beforehand, for groups of a constant `[n, k]`: the weight of a Linear that reads floats.
+    Grouped {
+        /// Elements along k that share their parameters. They divide k.
+        group: usize,
+        /// `[n, k / group]` in row-major order, symmetric: every zero point is 0.
         params: Vec<QuantParams>,
     },
     /// Parameters measured when the value is produced.

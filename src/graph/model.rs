@@ -234,7 +234,9 @@ impl Model {
     /// Bytes of all constants, with 16 more for each [`crate::quant::QuantParams`] of a constant.
     pub fn constant_bytes(&self) -> usize {
         let params = |v: &Value| match &v.quant {
-            Some(Quant::Static { params, .. }) => size_of_val(params.as_slice()),
+            Some(Quant::Static { params, .. } | Quant::Grouped { params, .. }) => {
+                size_of_val(params.as_slice())
+            }
             _ => 0,
         };
         self.constants().map(|(id, t)| t.len() * t.element().size() + params(self.value(id))).sum()

@@ -9,7 +9,8 @@ impl Model {
     /// The same network with fewer nodes: identities and pairs of opposite reshapes are dropped; per-channel scaling
     /// (a batch normalization), constant biases and activations go into the Conv, Linear or Add before them, and
     /// functions into the Conv or Linear; GELU, norms and attention that are written out become one op each; ops between
-    /// Dequantize and Quantize become int8 ops; what no output needs is removed. Outputs keep their names.
+    /// Dequantize and Quantize become int8 ops; int8 weights become floats beside a float input, where no kernel reads
+    /// them there; what no output needs is removed. Outputs keep their names.
     ///
     /// # Errors
     /// As [`Model::validate`], before and after.
@@ -23,6 +24,7 @@ impl Model {
         Rewriter::new(&mut self).run(true)?;
         self.compact();
         fold_quantization(&mut self);
+        self.widen_weights()?;
         self.compact();
         self.validate()?;
         Ok(self)

@@ -174,6 +174,14 @@ impl Model {
         // Bytes that stand for themselves: they have an order, and bounds.
         let bytes = |v: &Value| matches!(v.element, Element::I8 | Element::U8) && v.quant.is_none();
         let same = |v: &Value| v.element == x.element && v.quant.is_some() == x.quant.is_some();
+        for (i, v) in read.iter().enumerate() {
+            let grouped = matches!(v.quant, Some(Quant::Grouped { .. }));
+            if grouped && !(i == 1 && is_float(x.element) && matches!(node.op, Op::Linear { .. })) {
+                let detail =
+                    format!("`{}` is quantized in groups, which only a Linear of floats can read", v.name);
+                return Err(self.node_error(node, detail));
+            }
+        }
         let fits = match node.op {
             Op::Conv { .. } | Op::Linear { .. } => {
                 let operands = match x.element {
@@ -245,6 +253,23 @@ fn check_value(value: &Value) -> Result<()> {
         };
         if params.len() != expected {
             return fail(format!("{} quantization parameters, but {expected} are needed", params.len()));
+        }
+    }
+    if let Some(Quant::Grouped { group, params }) = &value.quant {
+        let (true, &[Dim::Fixed(n), Dim::Fixed(k)]) = (value.constant.is_some(), &value.shape[..]) else {
+            return fail(format!("quantized in groups, but no constant [n, k]: {:?}", value.shape));
+        };
+        if *group == 0 || !k.is_multiple_of(*group) {
+            return fail(format!(
+                "quantized in groups of {group} along a k of {k}, which they do not divide"
+            ));
+        }
+        let expected = n * (k / group);
+        if params.len() != expected {
+            return fail(format!("{} quantization parameters, but {expected} are needed", params.len()));
+        }
+        if let Some(p) = params.iter().find(|p| p.zero_point != 0) {
+            return fail(format!("groups are symmetric, but a zero point is {}", p.zero_point));
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use super::proto::{Attribute, DimensionValue, ModelProto, NodeProto, TensorProto, TensorType, ValueInfo};
 use super::{external, integer, nodes, tensor};
 use crate::error::{Error, Result};
+use crate::graph::weights::dequantized;
 use crate::graph::{Deferred, Dim, Known, Model, Op, Output, Quant, Value, ValueId};
 use crate::quant::QuantParams;
 use crate::tensor::{Element, Tensor};
@@ -21,6 +22,13 @@ pub(super) enum Found {
     Value(ValueId),
     /// What DequantizeLinear makes of an int8 constant: a weight, or a value once something reads it as reals.
     Dequantized(ValueId),
+    /// What DequantizeLinear makes, by blocks, of a constant that is held as `[n, k]`: of its transpose, or of itself.
+    Grouped {
+        /// The constant.
+        weight: ValueId,
+        /// Whether the file has it as `[k, n]`.
+        transposed: bool,
+    },
     /// The scale that DynamicQuantizeLinear made beside this value.
     Scale(ValueId),
     /// Its zero point.
@@ -137,6 +145,7 @@ pub(super) fn import(bytes: &[u8], directory: Option<&Path>) -> Result<Model> {
             }
             Found::Value(id) => id,
             Found::Dequantized(id) => importer.dequantize(&output.name, id)?,
+            Found::Grouped { weight, transposed } => importer.widen(&output.name, weight, transposed)?,
             _ => return Err(fail("is part of a quantized product")),
         });
     }
@@ -268,6 +277,9 @@ impl<'a> Importer<'a> {
             None => None,
             Some(Found::Value(id)) => Some(id),
             Some(Found::Dequantized(q)) => Some(self.dequantize(at.input(i).unwrap_or_default(), q)?),
+            Some(Found::Grouped { weight, transposed }) => {
+                Some(self.widen(at.input(i).unwrap_or_default(), weight, transposed)?)
+            }
             Some(_) => {
                 return Err(at.fail("reads a part of a quantized product in a way that is not supported"));
             }
@@ -443,6 +455,23 @@ impl<'a> Importer<'a> {
     pub fn share(&mut self, constant: &str, alias: &str) {
         let more = self.uses.get(alias).copied().unwrap_or(0).saturating_sub(1);
         *self.uses.entry(constant.into()).or_default() += more;
+    }
+
+    /// The reals of a constant that is quantized in groups, or of its transpose, as the constant `name`.
+    fn widen(&mut self, name: &str, weight: ValueId, transposed: bool) -> Result<ValueId> {
+        let value = self.model.value(weight);
+        let reals = value.constant.as_deref().zip(value.quant.as_ref()).and_then(|(tensor, quant)| {
+            let reals = dequantized(tensor, quant)?;
+            Tensor::f32(tensor.shape(), reals).ok()
+        });
+        let missing = || Error::Model(format!("`{}` has no quantization that is known", value.name));
+        let mut reals = reals.ok_or_else(missing)?;
+        if transposed {
+            reals = super::tensor::transpose(&reals)?;
+        }
+        let id = self.model.add_constant(name, reals)?;
+        self.found.insert(name.into(), Found::Value(id));
+        Ok(id)
     }
 
     /// The reals of an int8 constant, as the value `name`.

@@ -34,7 +34,7 @@ fn cast(im: &mut Importer, at: &At) -> Result<Found> {
 /// The parameters in inputs 1 and 2 of a QuantizeLinear or DequantizeLinear, in the signed domain.
 fn parameters(im: &Importer, at: &At, unsigned_by_default: bool) -> Result<Vec<QuantParams>> {
     if at.int("block_size", 0) != 0 || at.int("precision", 0) != 0 {
-        return Err(at.fail("blocked quantization and a precision are not supported"));
+        return Err(at.fail("blocks of anything but a constant, and a precision, are not supported"));
     }
     let scale = im.constant(at, 1)?.ok_or_else(|| at.fail("its scale is missing"))?;
     if scale.shape().len() > 1 || !matches!(scale.element(), Element::F32 | Element::F16) {
@@ -82,6 +82,10 @@ fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
     at.only(&["axis", "block_size", "output_dtype", "precision"])?;
     let x = im.value(at, 0)?;
     let value = im.model.value(x);
+    if let (Some(tensor), 1.., 0) = (&value.constant, at.int("block_size", 0), at.int("precision", 0)) {
+        let tensor = tensor.clone();
+        return blocked(im, at, &tensor);
+    }
     let params = parameters(im, at, value.element == Element::U8 || im.unsigned.contains(&x))?;
     let rank = value.shape.len() as i64;
     let axis = at.int("axis", 1);
@@ -138,6 +142,57 @@ fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
     }
     im.share(at.input(0).unwrap_or_default(), at.output()?);
     Ok(Found::Dequantized(x))
+}
+
+/// A constant with parameters for each block along an axis: a matrix whose zero points are 0 is a weight in groups, held
+/// as `[n, k]`; anything else becomes floats at once.
+fn blocked(im: &mut Importer, at: &At, tensor: &Tensor) -> Result<Found> {
+    let (group, shape) = (usize::try_from(at.int("block_size", 0)).unwrap_or(0), tensor.shape());
+    let scale = im.constant(at, 1)?.ok_or_else(|| at.fail("its scale is missing"))?;
+    let zero_point = im.constant(at, 2)?;
+    let shifted = |q: &[u8]| q.iter().map(|&q| (q ^ 0x80) as i8).collect();
+    let unsigned = tensor.element() == Element::U8;
+    let q: Vec<i8> = match tensor.data() {
+        Data::I8(q) => q.clone(),
+        Data::U8(q) => shifted(q),
+        _ => return Err(at.fail(format!("blocks of {:?} are not supported", tensor.element()))),
+    };
+    let zero_points: Vec<i8> = match zero_point.as_deref().map(Tensor::data) {
+        None => vec![if unsigned { -128 } else { 0 }; scale.len()],
+        Some(Data::I8(z)) if !unsigned => z.clone(),
+        Some(Data::U8(z)) if unsigned => shifted(z),
+        Some(_) => return Err(at.fail("its zero points are not of its input's type")),
+    };
+    let axis = nodes::axis(at, at.int("axis", 1), shape.len())?;
+    let mut expected = shape.to_vec();
+    expected[axis] = expected[axis].checked_div(group).unwrap_or(0);
+    let fits = expected[axis].checked_mul(group) == Some(shape[axis]) && scale.shape() == expected;
+    if !fits || scale.element() != Element::F32 || zero_points.len() != scale.len() {
+        return Err(at.fail(format!(
+            "blocks of {group} along axis {axis} of {shape:?} with scales {:?} of {:?} and {} zero points",
+            scale.shape(),
+            scale.element(),
+            zero_points.len()
+        )));
+    }
+    let scales = scale.to_f32();
+    if shape.len() == 2 && zero_points.iter().all(|&z| z == 0) {
+        let turned = |t: Tensor| if axis == 0 { super::tensor::transpose(&t) } else { Ok(t) };
+        let q = turned(Tensor::new(shape, Data::I8(q))?)?;
+        let scales = turned(scale.as_ref().clone())?.to_f32();
+        let params = scales.into_iter().map(|s| params(at, s, 0)).collect::<Result<_>>()?;
+        let name = im.free_name(&format!("{}.grouped", at.input(0).unwrap_or_default()));
+        let weight = im.model.add_constant_as(name, q, Some(Quant::Grouped { group, params }))?;
+        return Ok(Found::Grouped { weight, transposed: axis == 0 });
+    }
+    let inner: usize = shape[axis + 1..].iter().product();
+    let real = |(i, &q): (usize, &i8)| {
+        let (outer, along) = (i / inner / shape[axis], i / inner % shape[axis]);
+        let block = (outer * expected[axis] + along / group) * inner + i % inner;
+        f32::from(i16::from(q) - i16::from(zero_points[block])) * scales[block]
+    };
+    let reals = Tensor::f32(shape, q.iter().enumerate().map(real).collect::<Vec<f32>>())?;
+    Ok(Found::Value(im.model.add_constant(at.output()?, reals)?))
 }
 
 /// Of integers that the caller gives or a node makes: `(x - zero point) * scale`, in f32.
@@ -252,7 +307,9 @@ fn integer_product(im: &mut Importer, at: &At) -> Result<Found> {
 /// The scaling of an integer product, or a product of plain values.
 fn multiply(im: &mut Importer, at: &At) -> Result<Found> {
     at.only(&[])?;
-    let plain = |found: &Option<Found>| matches!(found, None | Some(Found::Value(_) | Found::Dequantized(_)));
+    let plain = |found: &Option<Found>| {
+        matches!(found, None | Some(Found::Value(_) | Found::Dequantized(_) | Found::Grouped { .. }))
+    };
     if plain(&im.find(at, 0)?) && plain(&im.find(at, 1)?) {
         return Ok(Found::Value(nodes::multiply(im, at)?));
     }

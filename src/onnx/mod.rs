@@ -21,6 +21,9 @@
 //! Data in other files is read from below the directory of the model. Weights alone go to safetensors files and come
 //! from them: [`Model::load_safetensors`].
 //!
+//! Int8 weights beside a float input stay int8 where a kernel reads them: a Linear's, symmetric, with a scale for each
+//! output or each block of a multiple of 32 along k. Others become floats. Blocks are read of constants alone.
+//!
 //! [`Model::to_onnx_bytes`] writes
 //!
 //! - f32 and f16 models as they are;
@@ -28,7 +31,8 @@
 //!   would overflow), int8 activations with zero points, so that ONNX Runtime runs the integer kernels;
 //! - dynamic int8 as DynamicQuantizeLinear, MatMulInteger or ConvInteger, Cast, Mul and Add, as ONNX Runtime's
 //!   `quantize_dynamic` does. ONNX has one rule for the range, per tensor and u8, so a scheme of ours that is per row
-//!   or symmetric is not kept.
+//!   or symmetric is not kept;
+//! - weight-only int8 with DequantizeLinear on the weights: per channel, or with a block size along k (operator set 21).
 //!
 //! # Why prost
 //!

@@ -291,8 +291,27 @@ impl Static<'_> {
     }
 }
 
+/// What a node that stays float reads: reals, but an embedding table in int8.
+pub(super) fn copied_inputs(
+    rewrite: &mut Rewrite,
+    node: &Node,
+    policy: &Policy,
+    scheme: &Scheme,
+    per_channel: bool,
+) -> Result<Vec<Option<ValueId>>> {
+    let table = embedding(rewrite.old, policy, node);
+    let mut inputs = Vec::with_capacity(node.inputs.len());
+    for id in &node.inputs {
+        inputs.push(match *id {
+            Some(id) if table == Some(id) => Some(quantized_weight(rewrite, id, scheme, per_channel)?),
+            id => id.map(|id| rewrite.real(id)).transpose()?,
+        });
+    }
+    Ok(inputs)
+}
+
 /// A constant in int8; one that two nodes share is quantized once.
-fn quantized_weight(
+pub(super) fn quantized_weight(
     rewrite: &mut Rewrite,
     id: ValueId,
     scheme: &Scheme,
@@ -345,16 +364,8 @@ pub fn dynamic_int8(model: &Model, options: &DynamicOptions) -> Result<Model> {
         let by_default = is_product(&node.op) && (options.convs || !conv);
         let chosen = is_product(&node.op) && options.policy.decide(node, by_default);
         if !chosen {
-            let mut inputs = Vec::with_capacity(node.inputs.len());
-            let table = embedding(model, &options.policy, node);
-            for id in &node.inputs {
-                inputs.push(match *id {
-                    Some(id) if table == Some(id) => {
-                        Some(quantized_weight(&mut rewrite, id, &options.weights, options.per_channel)?)
-                    }
-                    id => id.map(|id| rewrite.real(id)).transpose()?,
-                });
-            }
+            let DynamicOptions { policy, weights, per_channel, .. } = options;
+            let inputs = copied_inputs(&mut rewrite, node, policy, weights, *per_channel)?;
             rewrite.copy(node, &inputs)?;
             continue;
         }

@@ -19,33 +19,66 @@ pub fn quantize_weight(
     scheme: &Scheme,
     per_channel: bool,
 ) -> Result<(Tensor, Quant)> {
-    let fail =
-        |detail: String| Error::Argument { op: "quantize weight", detail: format!("`{name}`: {detail}") };
-    let x = tensor.to_f32();
-    if let Some(i) = x.iter().position(|x| !x.is_finite()) {
-        return Err(fail(format!("element {i} is {}", x[i])));
-    }
     let channels = match tensor.shape().first() {
         Some(&n) if per_channel => n,
-        None if per_channel => return Err(fail("a scalar has no channels".into())),
+        None if per_channel => return Err(fail(name, "a scalar has no channels".into())),
         _ => 1,
     };
-    let columns = x.len().checked_div(channels).unwrap_or(0);
-    let mut q = Vec::with_capacity(x.len());
-    let mut params = Vec::with_capacity(if columns > 0 { channels } else { 0 });
-    if columns == 0 {
-        return Err(fail(format!("shape {:?} is empty", tensor.shape())));
+    let (tensor, params) = quantize_runs(name, tensor, scheme, tensor.len().checked_div(channels))?;
+    Ok((tensor, Quant::Static { axis: per_channel.then_some(0), params }))
+}
+
+/// Quantizes a float matrix `[n, k]` to int8 with parameters for each `group` of elements along k, each as
+/// [`quantize_weight`] does it.
+///
+/// # Errors
+/// [`Error::Argument`] naming `name` where an element is NaN or infinite, the tensor is no matrix, or k is no multiple of
+/// `group`.
+pub fn quantize_weight_grouped(
+    name: &str,
+    tensor: &Tensor,
+    scheme: &Scheme,
+    group: usize,
+) -> Result<(Tensor, Quant)> {
+    let &[_, k] = tensor.shape() else {
+        return Err(fail(name, format!("shape {:?} is no matrix", tensor.shape())));
+    };
+    if group == 0 || !k.is_multiple_of(group) {
+        return Err(fail(name, format!("groups of {group} do not divide its k of {k}")));
     }
-    for row in x.chunks_exact(columns) {
+    let (tensor, params) = quantize_runs(name, tensor, scheme, Some(group))?;
+    Ok((tensor, Quant::Grouped { group, params }))
+}
+
+fn fail(name: &str, detail: String) -> Error {
+    Error::Argument { op: "quantize weight", detail: format!("`{name}`: {detail}") }
+}
+
+/// Parameters for every `run` elements that follow each other.
+fn quantize_runs(
+    name: &str,
+    tensor: &Tensor,
+    scheme: &Scheme,
+    run: Option<usize>,
+) -> Result<(Tensor, Vec<QuantParams>)> {
+    let x = tensor.to_f32();
+    if let Some(i) = x.iter().position(|x| !x.is_finite()) {
+        return Err(fail(name, format!("element {i} is {}", x[i])));
+    }
+    let Some(run) = run.filter(|&run| run > 0 && !x.is_empty()) else {
+        return Err(fail(name, format!("shape {:?} is empty", tensor.shape())));
+    };
+    let mut q = Vec::with_capacity(x.len());
+    let mut params = Vec::with_capacity(x.len() / run);
+    for row in x.chunks_exact(run) {
         let range = row
             .iter()
             .fold(Range { min: 0.0, max: 0.0 }, |r, &x| Range { min: r.min.min(x), max: r.max.max(x) });
-        let p = scheme.params(range).map_err(|e| fail(e.to_string()))?;
+        let p = scheme.params(range).map_err(|e| fail(name, e.to_string()))?;
         q.extend(row.iter().map(|&x| quantize(x, &p, scheme)));
         params.push(p);
     }
-    let quant = Quant::Static { axis: per_channel.then_some(0), params };
-    Ok((Tensor::new(tensor.shape(), Data::I8(q))?, quant))
+    Ok((Tensor::new(tensor.shape(), Data::I8(q))?, params))
 }
 
 fn quantize(x: f32, params: &QuantParams, scheme: &Scheme) -> i8 {

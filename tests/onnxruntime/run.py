@@ -27,6 +27,9 @@ def run(job, entries):
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
     for entry in entries:
         options.add_session_config_entry(entry, "1")
+    # What MatMulNBits, into which int8 weights beside floats are fused, computes in: 1 is f32. By default it rounds
+    # the floats to int8.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
     return session.run(None, {name: numpy.load(file) for name, file in job["inputs"].items()})

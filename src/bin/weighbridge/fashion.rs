@@ -93,7 +93,9 @@ impl Bench<'_> {
         };
         let calibration = named(Images::calibration()?.batches(CALIBRATION_BATCH)?);
         stage("calibrating", 0);
-        let variants = Variant::all(self.gpu, &network.model, calibration).await?;
+        let mut variants = Variant::all(self.gpu, &network.model, calibration).await?;
+        // This table is of those that change all of a network.
+        variants.retain(|v| v.name != "weight-only-int8");
 
         let mut sessions = Vec::new();
         for variant in &variants {

@@ -31,7 +31,7 @@ struct Cli {
 enum Command {
     /// Runs a network on arrays
     Run(run::Args),
-    /// Makes a network smaller: half precision, static or dynamic int8
+    /// Makes a network smaller: half precision, static, dynamic or weight-only int8
     Quantize(quantize::Args),
     /// Compares fp32, fp16, static int8 and dynamic int8 of a network, or of two built-in ones (the default)
     Compare(compare::Args),

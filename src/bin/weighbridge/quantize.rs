@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use weighbridge::calibrate::{Calibrator, Ranges};
 use weighbridge::graph::{Model, Op};
-use weighbridge::optimize::{self, DynamicOptions, Policy, StaticOptions, Which};
+use weighbridge::optimize::{self, DynamicOptions, Policy, StaticOptions, WeightOnlyOptions, Which};
 use weighbridge::quant::Observer;
 use weighbridge::tensor::Element;
 
@@ -25,7 +25,7 @@ enum Mode {
     Static,
     /// Weights in int8, and activations with ranges measured at every run
     Dynamic,
-    /// Weights in int8, activations as they are
+    /// Weights of Linears and embeddings in int8, activations as they are
     WeightOnly,
 }
 
@@ -64,6 +64,9 @@ pub struct Args {
     /// One scale for each weight, not one for each of its output channels
     #[arg(long)]
     per_tensor: bool,
+    /// One scale for every N weights of an output of a Linear, not one for each output: a multiple of 32 (weight-only)
+    #[arg(long, value_name = "N", value_parser = batch)]
+    group: Option<usize>,
     /// How the ranges of batches become one (default: minmax)
     #[arg(long, requires = "data")]
     observer: Option<ObserverName>,
@@ -90,15 +93,18 @@ impl Args {
             given("--int8", !self.int8.is_empty()),
             given("--per-tensor", self.per_tensor),
         ];
+        let group = [given("--group", self.group.is_some())];
         let useless = match self.mode {
-            Mode::Half => calibrates.iter().chain(&int8).flatten().next(),
-            Mode::Dynamic | Mode::WeightOnly => calibrates.iter().flatten().next(),
+            Mode::Half => calibrates.iter().chain(&int8).chain(&group).flatten().next(),
+            Mode::Dynamic => calibrates.iter().chain(&group).flatten().next(),
+            // Its scales are always of channels, or of less.
+            Mode::WeightOnly => calibrates.iter().chain(&int8[2..]).flatten().next(),
             Mode::Static if calibrates == [None, None] => {
                 return Err(
                     "--mode static: ranges are missing, give --data X.npy or --load-ranges IN.json".into()
                 );
             }
-            Mode::Static => None,
+            Mode::Static => group.iter().flatten().next(),
         };
         match useless {
             Some(option) => Err(format!("--mode {mode} has no use for {option}").into()),
@@ -155,7 +161,11 @@ pub async fn run(args: &Args) -> Result<()> {
             measured = Some(ranges);
             small
         }
-        Mode::WeightOnly => return Err("--mode weight-only: not there yet".into()),
+        Mode::WeightOnly => {
+            let options =
+                WeightOnlyOptions { policy: args.policy(), group: args.group, ..Default::default() };
+            optimize::weight_only(&model, &options).map_err(fail)?
+        }
     };
     let bytes = small.to_onnx_bytes().map_err(fail)?;
     if let (Some(file), Some(ranges)) = (ranges_file, measured) {

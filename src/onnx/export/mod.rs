@@ -190,7 +190,7 @@ impl Exporter<'_> {
             Some(Quant::Dynamic { .. }) => {
                 Err(self.model.node_error(node, "ONNX has no such op of a dynamically quantized value"))
             }
-            Some(Quant::Static { .. }) => {
+            Some(Quant::Static { .. } | Quant::Grouped { .. }) => {
                 if let Some(name) = self.real.get(&(id, form.clone())) {
                     return Ok(name.clone());
                 }
@@ -204,7 +204,13 @@ impl Exporter<'_> {
 
     fn dequantize(&mut self, id: ValueId, form: Form, output: &str) -> Result<()> {
         let value = self.model.value(id);
-        let Some(Quant::Static { axis, params }) = &value.quant else { return Ok(()) };
+        let (axis, params) = match &value.quant {
+            Some(Quant::Static { axis, params }) => (axis, params),
+            Some(Quant::Grouped { group, params }) => {
+                return self.dequantize_grouped(id, form, output, *group, params);
+            }
+            _ => return Ok(()),
+        };
         let stored = self.stored(id, form.clone())?;
         // Zero points of 0 are written too: without VNNI, ONNX Runtime's exact integer kernels insist on them.
         let scale = self.scales(&value.name, *axis, params)?;
@@ -213,6 +219,34 @@ impl Exporter<'_> {
             axis.map(|a| int("axis", if form == Form::Transposed { 1 - (a as i64) } else { a as i64 }));
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         self.push("DequantizeLinear", output, &inputs, output, axis.into_iter().collect());
+        Ok(())
+    }
+
+    /// Of `[n, k]`, or its transpose, in groups along k.
+    fn dequantize_grouped(
+        &mut self,
+        id: ValueId,
+        form: Form,
+        output: &str,
+        group: usize,
+        params: &[QuantParams],
+    ) -> Result<()> {
+        let value = self.model.value(id);
+        let n = value.shape.first().and_then(Dim::fixed).unwrap_or(0);
+        let shape = [n, params.len().checked_div(n).unwrap_or(0)];
+        let mut scales = Tensor::f32(shape, params.iter().map(|p| p.scale).collect::<Vec<f32>>())?;
+        let axis = if form == Form::Transposed {
+            scales = tensor::transpose(&scales)?;
+            0
+        } else {
+            1
+        };
+        let zero_points = Tensor::new(scales.shape(), Data::I8(vec![0; params.len()]))?;
+        let stored = self.stored(id, form)?;
+        let scale = self.initializer(format!("{}.scale", value.name), &scales);
+        let zero_point = self.initializer(format!("{}.zero_point", value.name), &zero_points);
+        let attributes = vec![int("axis", axis), int("block_size", group as i64)];
+        self.push("DequantizeLinear", output, &[&stored, &scale, &zero_point], output, attributes);
         Ok(())
     }
 
@@ -272,6 +306,9 @@ impl Exporter<'_> {
     fn quantize(&mut self, node: &Node, x: &str) -> Result<()> {
         let y = self.model.value(node.outputs[0]);
         match &y.quant {
+            Some(Quant::Grouped { .. }) => {
+                return Err(self.model.node_error(node, "only constants are quantized in groups"));
+            }
             Some(Quant::Static { axis, params }) => {
                 let scale = self.scales(&y.name, *axis, params)?;
                 let zero_point = self.zero_points(&y.name, *axis, params)?;
@@ -334,6 +371,11 @@ impl Exporter<'_> {
         let bias = node.inputs.get(2).copied().flatten();
         if let Some(Quant::Dynamic { .. }) = self.model.value(x).quant {
             return self.dynamic_product(node, x, weight, bias);
+        }
+        if self.model.value(x).element == Element::F16 && self.model.value(weight).quant.is_some() {
+            let detail =
+                "its input is f16 and its weights are int8: ONNX dequantizes to the type of the scales, f32";
+            return Err(self.model.node_error(node, detail));
         }
         let real_x = self.real(node, x, Form::AsIs)?;
         let mut attributes = Vec::new();

@@ -4,7 +4,7 @@ use super::{Exporter, geometry, int, ints, tensor};
 use crate::error::Result;
 use crate::graph::{
     Activation, BinaryOp, Coordinates, Deferred, Fit, Interpolation, Model, Nearest, Node, Op, PadMode,
-    PoolKind, ReduceOp, Resize, UnaryOp,
+    PoolKind, Quant, ReduceOp, Resize, UnaryOp,
 };
 use crate::onnx::proto::{Attribute, attribute};
 use crate::tensor::{Data, Element, Tensor};
@@ -12,9 +12,11 @@ use crate::tensor::{Data, Element, Tensor};
 /// An op of the file: its name and attributes. Its inputs may have been added to.
 type Written = (&'static str, Vec<Attribute>);
 
-/// The least operator set that has what the model needs: 17, but for newer ops.
+/// The least operator set that has what the model needs: 17, but for newer ops, and 21 for weights in groups.
 pub(super) fn operator_set(model: &Model) -> i64 {
-    model.nodes().iter().map(|n| least(&n.op)).max().unwrap_or(0).max(17)
+    let grouped = model.values().iter().any(|v| matches!(v.quant, Some(Quant::Grouped { .. })));
+    let of_values = if grouped { 21 } else { 17 };
+    model.nodes().iter().map(|n| least(&n.op)).max().unwrap_or(0).max(of_values)
 }
 
 fn least(op: &Op) -> i64 {

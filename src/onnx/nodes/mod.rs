@@ -108,7 +108,7 @@ fn identity(im: &mut Importer, at: &At) -> Result<ValueId> {
 }
 
 /// An axis of a shape of `rank` dimensions; negative ones count from the end.
-fn axis(at: &At, axis: i64, rank: usize) -> Result<usize> {
+pub(super) fn axis(at: &At, axis: i64, rank: usize) -> Result<usize> {
     let n = i64::try_from(rank).unwrap_or(i64::MAX);
     let from_end = if axis < 0 { axis.checked_add(n) } else { Some(axis) };
     let found = from_end.filter(|&a| a < n).and_then(|a| usize::try_from(a).ok());

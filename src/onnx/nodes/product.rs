@@ -1,11 +1,22 @@
 //! Matrix products.
 
-use super::super::import::{At, Importer};
+use super::super::import::{At, Found, Importer};
 use super::super::tensor;
 use super::rank;
 use crate::error::Result;
 use crate::graph::{Activation, Op, Quant, ValueId, passes};
 use crate::tensor::Tensor;
+
+/// Input 1 as a matrix `[n, k]` for Linear, where it is a constant that the file has as that or, `transposed`, as `[k, n]`.
+fn matrix(im: &mut Importer, at: &At, transposed: bool) -> Result<Option<ValueId>> {
+    let weight = match im.find(at, 1)? {
+        Some(Found::Grouped { weight, transposed: held }) if held == transposed => return Ok(Some(weight)),
+        // Groups that lie along n: floats.
+        Some(Found::Grouped { .. }) => Some(im.value(at, 1)?),
+        _ => im.weight(at, 1)?,
+    };
+    weight.map(|weight| linear_weight(im, at, weight, transposed)).transpose()
+}
 
 /// A matrix `[n, k]` for Linear, from `[n, k]` or, `transposed`, from `[k, n]`.
 fn linear_weight(im: &mut Importer, at: &At, weight: ValueId, transposed: bool) -> Result<ValueId> {
@@ -35,7 +46,7 @@ pub(super) fn gemm(im: &mut Importer, at: &At) -> Result<ValueId> {
     if at.int("transA", 0) != 0 {
         a = turned(im, at, a, "a")?;
     }
-    let Some(weight) = im.weight(at, 1)? else {
+    let Some(mut weight) = matrix(im, at, transposed)? else {
         // A product of two values: only what Transpose, MatMul and Add can say.
         if alpha != 1.0 || (beta != 1.0 && c.is_some()) {
             return Err(at.fail("with a B that is no constant, alpha and beta are not supported"));
@@ -46,7 +57,6 @@ pub(super) fn gemm(im: &mut Importer, at: &At) -> Result<ValueId> {
         }
         return product(im, at, Op::MatMul, &[a, b], c);
     };
-    let mut weight = linear_weight(im, at, weight, transposed)?;
     if alpha != 1.0 {
         weight = scaled(im, at, weight, alpha)?;
     }
@@ -91,7 +101,11 @@ pub(super) fn matmul(im: &mut Importer, at: &At) -> Result<ValueId> {
     at.only(&[])?;
     let output = at.output()?;
     let mut a = im.value(at, 0)?;
-    let mut b = match im.weight(at, 1)? {
+    let grouped = match im.find(at, 1)? {
+        Some(Found::Grouped { weight, transposed: true }) => Some(weight),
+        _ => None,
+    };
+    let mut b = match grouped.map_or_else(|| im.weight(at, 1), |w| Ok(Some(w)))? {
         // Still quantized, where it is.
         Some(b) if rank(&im.model, b) == 2 => b,
         _ => im.value(at, 1)?,
@@ -107,7 +121,7 @@ pub(super) fn matmul(im: &mut Importer, at: &At) -> Result<ValueId> {
         b = im.emit_reshape(&[-1, 1], b, &name)?;
     }
     let y = if im.model.constant(b).is_some() && rank(&im.model, b) == 2 {
-        let weight = linear_weight(im, at, b, true)?;
+        let weight = grouped.map_or_else(|| linear_weight(im, at, b, true), Ok)?;
         im.emit(at, Op::Linear { activation: Activation::Identity }, &[a, weight], &product)?
     } else {
         im.emit(at, Op::MatMul, &[a, b], &product)?

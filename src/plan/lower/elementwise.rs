@@ -191,6 +191,9 @@ impl<'m> Lowering<'m> {
                 self.quantize_with(node, matrix, params, out, "the parameters were just measured");
                 params
             }
+            Some(Quant::Grouped { .. }) => {
+                return Err(self.fail(node, "only constants are quantized in groups"));
+            }
             None => return Err(self.fail(node, "its output has no quantization")),
         };
         self.done(node, Slot { matrix: out, order: x.order, params: Some(params) });

@@ -5,7 +5,8 @@ use crate::error::Result;
 use crate::graph::{Activation, Node, Quant, ValueId, Window};
 use crate::ops::{
     Add, AddBindings, AddDescriptor, Conv, ConvBindings, ConvDescriptor, ConvOperands, EpilogueBindings,
-    Gemm, GemmBindings, GemmDescriptor, GemmI8, GemmI8Bindings, GemmI8Descriptor, Layout, Packed,
+    Gemm, GemmBindings, GemmDescriptor, GemmI8, GemmI8Bindings, GemmI8Descriptor, GemmWeightOnly,
+    GemmWeightOnlyBindings, GemmWeightOnlyDescriptor, Layout, Packed, PackedWeightOnly,
 };
 use crate::plan::{Matrix, Scope};
 use crate::tensor::{Data, Element};
@@ -193,6 +194,9 @@ impl<'m> Lowering<'m> {
         let [n, k] = weights.shape()[..] else {
             return Err(self.fail(node, format!("weights are {:?}, expected [n, k]", weights.shape())));
         };
+        if weights.element() == Element::I8 && made.matrix.element != Element::I8 {
+            return self.weight_only(node, activation, [n, k]);
+        }
         // Asymmetric weights count every element of a row of x, so that padding within it would be counted too.
         let symmetric = match &self.model.value(self.input(node, 1)?).quant {
             Some(Quant::Static { params, .. }) => params.iter().all(|p| p.zero_point == 0),
@@ -250,6 +254,59 @@ impl<'m> Lowering<'m> {
         });
         let params = epilogue.and_then(|e| e.out_params);
         self.done(node, Slot { matrix: out, order: Order::Natural, params });
+        Ok(())
+    }
+
+    /// A float input by int8 weights.
+    fn weight_only(&mut self, node: &'m Node, activation: Activation, [n, k]: [usize; 2]) -> Result<()> {
+        let (weight, y) = (self.input(node, 1)?, node.outputs[0]);
+        // The kernel takes weights in the model's order, an image too.
+        let x = self.get(self.input(node, 0)?, Order::Natural, &node.name)?.matrix;
+        let weights = self.weight(node, 1)?;
+        let (params, group) = match &self.model.value(weight).quant {
+            Some(Quant::Static { axis: None | Some(0), params }) => (params, None),
+            Some(Quant::Grouped { group, params }) => (params, Some(*group)),
+            other => {
+                let detail =
+                    format!("its input is {:?} and its weights are quantized as {other:?}", x.element);
+                return Err(self.fail(node, detail));
+            }
+        };
+        let make = || {
+            let packed = PackedWeightOnly::new(weights, params, group, x.element)
+                .map_err(|e| self.model.node_error(node, e.to_string()))?;
+            let PackedWeightOnly { words, rows, pitch, scales } = packed;
+            let columns = n.next_multiple_of(4);
+            let groups = scales.len() / columns.max(1);
+            let scales = scales.iter().map(|s| s.to_bits()).collect();
+            Ok(vec![(words, Element::I32, rows, pitch), (scales, Element::F32, groups, columns)])
+        };
+        let forms = self.form(weight, "weight-only", x.element.per_word(), make)?;
+        let (w, scales) = (forms[0], forms[1]);
+        let bias = self.bias(node, n)?;
+        let out = self.result(y, Order::Natural, x.rows, n);
+        let shapes = format!("[{}, {k}] * [{n}, {k}] -> [{}, {n}]", x.rows, x.rows);
+        let why = match group {
+            Some(_) => "int8 weights beside floats, a scale for each group: widened as they are read",
+            None => "int8 weights beside floats: widened as they are read",
+        };
+        let d = GemmWeightOnlyDescriptor {
+            element: x.element,
+            out: out.element,
+            group,
+            activation,
+            ..Default::default()
+        };
+        self.step(&node.name, "gemm", shapes, why, &[x, w, scales, out], move |s| {
+            GemmWeightOnly::with_kernels(s.kernels, &d)?.bind(&GemmWeightOnlyBindings {
+                a: s.view(&x),
+                b: s.view(&w),
+                scales: s.view(&scales),
+                bias: bias.as_ref().map(|m| s.view(m)),
+                out: s.view(&out),
+            })
+        });
+        self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
         Ok(())
     }
 
