@@ -52,6 +52,8 @@ enum Mode {
     Static,
     /// Weights in int8, and activations with ranges measured at every run
     Dynamic,
+    /// Weights in int8, in groups of 64, and activations as they are
+    WeightOnly,
 }
 
 /// Which sentences mean nearly the same? A sentence transformer in fp32 and made smaller, side by side.
@@ -86,6 +88,10 @@ async fn run(args: &Args) -> Result<()> {
     let small = match args.mode {
         Mode::Half => optimize::half(&model)?.model,
         Mode::Dynamic => optimize::dynamic_int8(&model, &Default::default())?,
+        Mode::WeightOnly => optimize::weight_only(
+            &model,
+            &optimize::WeightOnlyOptions { group: Some(64), ..Default::default() },
+        )?,
         Mode::Static => {
             let mut calibrator = Calibrator::new(&gpu, &model, Observer::MinMax)?;
             for batch in batches(&tokenizer, &calibration(&args.models)?)? {
@@ -230,6 +236,6 @@ fn bar(share: f32) -> String {
     const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
     let eighths = (share.clamp(0.0, 1.0) * 80.0).round() as usize;
     let full = "█".repeat(eighths / 8);
-    let rest = if eighths % 8 > 0 { EIGHTHS[eighths % 8].to_string() } else { String::new() };
+    let rest = if !eighths.is_multiple_of(8) { EIGHTHS[eighths % 8].to_string() } else { String::new() };
     format!("{:10}", full + &rest)
 }

@@ -39,7 +39,7 @@ def weighbridge(*arguments):
 
 calibration = ["--data", f"input_ids={work}/rows.npy", "--data", f"attention_mask={work}/ones.npy", "--batch", "4"]
 variants = {"fp32": model}
-for mode in ("half", "static", "dynamic"):
+for mode in ("half", "static", "dynamic", "weight-only"):
     variants[mode] = f"{work}/{mode}.onnx"
     more = calibration if mode == "static" else []
     weighbridge("quantize", model, "--mode", mode, *more, "-o", variants[mode])
