@@ -6,7 +6,7 @@
 
 use super::op::{Deferred, Fit, PadMode, Resize, SliceAxis};
 use super::shape::{self, shape_range};
-use super::{Activation, BinaryOp, Dim, Model, Node, Op, ValueId};
+use super::{Activation, BinaryOp, Dim, Model, Node, Op, Value, ValueId};
 use crate::error::{Error, Result};
 use crate::reference;
 use crate::tensor::{Data, Element, Tensor};
@@ -56,6 +56,16 @@ impl Model {
         model.nodes = kept;
         model.drop_unused();
         Ok(model)
+    }
+
+    /// About a value whose shape no input's shape decides: [`Error::Node`] naming the node that makes it.
+    pub(super) fn unknown_shape(&self, value: &Value) -> Error {
+        let detail = format!("the shape of `{}` depends on the elements of the inputs", value.name);
+        let makes = |n: &&Node| n.outputs.iter().any(|o| self.values[o.0].name == value.name);
+        match self.nodes.iter().find(makes) {
+            Some(node) => self.node_error(node, detail),
+            None => Error::Model(detail),
+        }
     }
 
     /// Settles every node as far as constants and symbols allow.
@@ -496,10 +506,15 @@ fn range(start: &Tensor, limit: &Tensor, delta: &Tensor) -> Result<Tensor, Strin
         }
     };
     let data = match (start.data(), limit.data(), delta.data()) {
-        (Data::F32(s), Data::F32(l), Data::F32(d)) => {
+        (Data::F32(_), Data::F32(_), Data::F32(_)) | (Data::F16(_), Data::F16(_), Data::F16(_)) => {
+            let [s, l, d] = [start, limit, delta].map(Tensor::to_f32);
             let (&[s], &[l], &[d]) = (&s[..], &l[..], &d[..]) else { return Err("it takes scalars".into()) };
             let n = bounded((f64::from(l) - f64::from(s)) / f64::from(d))?;
-            Data::F32((0..n).map(|i| s + i as f32 * d).collect())
+            let all: Vec<f32> = (0..n).map(|i| s + i as f32 * d).collect();
+            match start.element() {
+                Element::F16 => Data::F16(all.into_iter().map(half::f16::from_f32).collect()),
+                _ => Data::F32(all),
+            }
         }
         _ => {
             let [s, l, d] = [integers(start, 0)?, integers(limit, 1)?, integers(delta, 2)?];
@@ -554,9 +569,4 @@ fn resized(
         all[a] = one.unwrap_or(out[a] as f32 / x[a].max(1) as f32);
     }
     Ok((out, all))
-}
-
-/// [`Error::Model`] about the shape of a value that no input's shape decides.
-pub(super) fn unknown(name: &str) -> Error {
-    Error::Model(format!("value `{name}` has no shape: it depends on the elements of the inputs"))
 }

@@ -83,13 +83,12 @@ pub(super) fn import(bytes: &[u8], directory: Option<&Path>) -> Result<Model> {
     let main = |domain: &str| domain.is_empty() || domain == "ai.onnx";
     let opset = proto.opset_import.iter().find(|o| main(&o.domain)).and_then(|o| o.version).unwrap_or(1);
     // Later sets add element types, which are refused one by one, and attributes, which are too.
-    if !(10..=28).contains(&opset) {
+    if !(1..=28).contains(&opset) {
         return Err(format(format!("operator set {opset} is not supported, 10 to 28 are")));
     }
-    // Set 11 gave these other inputs; all else of set 10 is as it was later.
-    let other = |n: &&NodeProto| ["Clip", "Pad", "Resize"].contains(&n.op_type.as_str());
-    if let Some(node) = graph.node.iter().find(|n| opset == 10 && other(n)) {
-        return Err(At { node, opset }.fail("its form in operator set 10 is not supported, that of 11 is"));
+    if let Some(node) = graph.node.iter().find(|n| opset < first_set(&n.op_type)) {
+        let detail = format!("its form in operator set {opset} is not supported, that of 10 or later is");
+        return Err(At { node, opset }.fail(detail));
     }
     // An element type that is not known is the problem of the node that reads it.
     let known = |name: &str, data_type: i32| {
@@ -151,6 +150,19 @@ pub(super) fn import(bytes: &[u8], directory: Option<&Path>) -> Result<Model> {
     }
     importer.model.set_outputs(&outputs)?;
     Ok(importer.model)
+}
+
+/// The first operator set whose form of an operator is read: 10 as a rule, but for those that had it long before, or that
+/// set 11 gave other inputs.
+fn first_set(op_type: &str) -> i64 {
+    match op_type {
+        "Not" => 1,
+        "Abs" | "Neg" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Floor" | "Ceil" | "Sigmoid" | "Tanh" => 6,
+        "Relu" | "Elu" | "Selu" | "LeakyRelu" | "HardSigmoid" | "Identity" => 6,
+        "And" | "Or" | "Xor" | "Add" | "Sub" | "Mul" | "Div" => 7,
+        "Clip" | "Pad" | "Resize" => 11,
+        _ => 10,
+    }
 }
 
 /// The element and shape of an input.

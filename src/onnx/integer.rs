@@ -16,6 +16,7 @@ pub(super) fn translate(im: &mut Importer, at: &At) -> Result<()> {
         "QuantizeLinear" => quantize(im, at)?,
         "DequantizeLinear" => dequantize(im, at)?,
         "DynamicQuantizeLinear" => return dynamic_quantize(im, at),
+        _ if !of_measured(im, at)? => return lone_product(im, at),
         _ => integer_product(im, at)?,
     };
     im.define(at, found)
@@ -67,15 +68,51 @@ fn quantize(im: &mut Importer, at: &At) -> Result<Found> {
     };
     let x = im.value(at, 0)?;
     let params = parameters(im, at, unsigned)?;
+    let unsigned = im.constant(at, 2)?.map_or(unsigned, |z| z.element() == Element::U8);
     if params.len() != 1 {
-        return Err(at.fail(format!("{} scales: an activation is quantized with one", params.len())));
+        return quantize_by_axis(im, at, x, &params, unsigned);
     }
     let output = Output { name: at.output()?.into(), element: Element::I8, quant: Some(per_tensor(params)) };
     let id = im.emit_as(at, Op::Quantize, &[x], output)?;
-    if im.constant(at, 2)?.map_or(unsigned, |z| z.element() == Element::U8) {
+    if unsigned {
         im.unsigned.insert(id);
     }
     Ok(Found::Value(id))
+}
+
+/// A scale for each index of an axis, which no int8 kernel reads of an activation: `round(x / scale) + zero point`, ties to
+/// even, as bytes that stand for themselves.
+fn quantize_by_axis(
+    im: &mut Importer,
+    at: &At,
+    x: ValueId,
+    params: &[QuantParams],
+    unsigned: bool,
+) -> Result<Found> {
+    let rank = i64::try_from(im.model.value(x).shape.len()).unwrap_or(i64::MAX);
+    let axis = at.int("axis", 1);
+    let from_end = if axis < 0 { axis.saturating_add(rank) } else { axis };
+    let after = rank.checked_sub(from_end).and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
+    let Some(after) = after.filter(|_| from_end >= 0) else {
+        return Err(at.fail(format!("axis {axis} of {rank} dimensions")));
+    };
+    let mut shape = vec![1; after];
+    shape[0] = params.len();
+    let output = at.output()?;
+    let mut operand = |part: &str, f: &dyn Fn(&QuantParams) -> f32| {
+        let name = im.free_name(&format!("{output}.{part}"));
+        im.model.add_constant(name, Tensor::f32(shape.clone(), params.iter().map(f).collect::<Vec<f32>>())?)
+    };
+    let scale = operand("scale", &|p| p.scale)?;
+    // In the signed domain those of unsigned bytes are shifted.
+    let zero_point = operand("zero_point", &|p| (p.zero_point + if unsigned { 128 } else { 0 }) as f32)?;
+    let [steps, whole, place] = ["steps", "whole", "place"].map(|p| im.free_name(&format!("{output}.{p}")));
+    let steps = im.emit(at, Op::Binary(BinaryOp::Div), &[x, scale], &steps)?;
+    let whole = im.emit(at, Op::Unary(UnaryOp::Round), &[steps], &whole)?;
+    let add = Op::Add { activation: Activation::Identity };
+    let place = im.emit(at, add, &[whole, zero_point], &place)?;
+    let element = if unsigned { Element::U8 } else { Element::I8 };
+    Ok(Found::Value(im.emit_plain(at, Op::Cast, &[place], element, output)?))
 }
 
 fn dequantize(im: &mut Importer, at: &At) -> Result<Found> {
@@ -272,9 +309,6 @@ fn dynamic_quantize(im: &mut Importer, at: &At) -> Result<()> {
 fn integer_product(im: &mut Importer, at: &At) -> Result<Found> {
     at.only(&["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
     let x = im.value(at, 0)?;
-    if !matches!(im.find(at, 2)?, Some(Found::ZeroPoint(q)) if q == x) {
-        return Err(at.fail("its first operand and zero point must come from one DynamicQuantizeLinear"));
-    }
     let weight = im.constant(at, 1)?.ok_or_else(|| at.fail("its weight is missing"))?;
     let unsigned = weight.element() == Element::U8;
     let weight = match weight.data() {
@@ -363,6 +397,93 @@ fn scaled_product(im: &mut Importer, at: &At, sum: Sum, scale: &Tensor) -> Resul
     im.model.add_node_as(sum.name, sum.op, &[sum.x, weight], output)
 }
 
+/// Whether an integer product's first operand was measured and quantized as the model runs.
+fn of_measured(im: &mut Importer, at: &At) -> Result<bool> {
+    let (x, zero_point) = (im.find(at, 0)?, im.find(at, 2)?);
+    Ok(match (x, zero_point) {
+        (Some(Found::Value(x)), Some(Found::ZeroPoint(q))) if q == x => true,
+        (Some(Found::Value(x)), _) if im.model.value(x).quant.is_none() => false,
+        _ => return Err(at.fail("its first operand and zero point must come from one DynamicQuantizeLinear")),
+    })
+}
+
+/// MatMulInteger and ConvInteger of bytes that stand for themselves: the product of `x - zero point` in f32, which holds
+/// every integer up to 2^24, as int32.
+fn lone_product(im: &mut Importer, at: &At) -> Result<()> {
+    let conv = at.node.op_type == "ConvInteger";
+    let shape = |im: &Importer, i: usize| match im.find(at, i) {
+        Ok(Some(Found::Value(id))) => im.model.value(id).shape.clone(),
+        _ => Vec::new(),
+    };
+    let (a_shape, b_shape) = (shape(im, 0), shape(im, 1));
+    // How many products a sum has.
+    let terms: Option<usize> = match b_shape.as_slice() {
+        [_, window @ ..] if conv => window.iter().map(|d| d.fixed()).product(),
+        [.., k, _] if !conv => k.fixed().or_else(|| a_shape.last()?.fixed()),
+        _ => a_shape.last().and_then(|d| d.fixed()),
+    };
+    const EXACT: usize = (1 << 24) / (255 * 255);
+    if terms.is_none_or(|k| k > EXACT) {
+        let detail =
+            format!("sums of {terms:?} products, but without scales they are exact up to {EXACT} only");
+        return Err(at.fail(detail));
+    }
+    let output = at.output()?;
+    let names = ["a", "b", "product", "one"].map(|part| im.reserve_name(&format!("{output}.{part}")));
+    let [a, b, product, one] = &names;
+    let channels = match im.constant(at, 3)? {
+        Some(zero_points) if zero_points.shape().len() == 1 => Some(zero_points.len()),
+        _ => None,
+    };
+    let ones = format!("{one}s");
+    for (name, count) in [(one, None), (&ones, channels)] {
+        let shape: Vec<usize> = count.into_iter().collect();
+        let tensor = Tensor::f32(shape, vec![1.0; count.unwrap_or(1)])?;
+        let id = im.model.add_constant(im.free_name(name), tensor)?;
+        im.define_as(at, name, Found::Value(id))?;
+    }
+    let input = |i: usize| at.input(i).unwrap_or_default();
+    // A zero point for each output: a Conv's are its weight's first axis, a matrix's its columns.
+    let outputs = if conv { 0 } else { i64::try_from(b_shape.len()).unwrap_or(1) - 1 };
+    let attribute = |name: &str, i: i64| Attribute { name: name.into(), i: Some(i), ..Attribute::default() };
+    let to = i64::from(super::tensor::data_type_of(Element::I32));
+    let op = if conv { "Conv" } else { "MatMul" };
+    expand(
+        im,
+        at,
+        &[
+            inner(at, "DequantizeLinear", &[input(0), one, input(2)], a, &[]),
+            inner(at, "DequantizeLinear", &[input(1), &ones, input(3)], b, &[attribute("axis", outputs)]),
+            inner(at, op, &[a, b], product, &at.node.attribute),
+            inner(at, "Cast", &[product], output, &[attribute("to", to)]),
+        ],
+    )
+}
+
+/// A node that one of the file stands for.
+fn inner(at: &At, op_type: &str, input: &[&str], output: &str, attribute: &[Attribute]) -> NodeProto {
+    NodeProto {
+        input: input.iter().map(|&i| i.to_owned()).collect(),
+        output: vec![output.to_owned()],
+        name: at.name().to_owned(),
+        op_type: op_type.to_owned(),
+        attribute: attribute.to_vec(),
+        domain: String::new(),
+    }
+}
+
+/// Reads nodes that one of the file stands for; errors name that one.
+fn expand(im: &mut Importer, at: &At, nodes: &[NodeProto]) -> Result<()> {
+    for node in nodes {
+        let named = |e: Error| match e {
+            Error::Node { detail, .. } => at.fail(detail),
+            other => other,
+        };
+        nodes::translate(im, &At { node, opset: at.opset }).map_err(named)?;
+    }
+    Ok(())
+}
+
 /// QLinearMatMul and QLinearConv: DequantizeLinear of both operands, the product, and QuantizeLinear, of which
 /// [`crate::graph::Model::simplify`] makes an op of int8.
 pub(super) fn quantized_product(im: &mut Importer, at: &At) -> Result<()> {
@@ -375,14 +496,6 @@ pub(super) fn quantized_product(im: &mut Importer, at: &At) -> Result<()> {
     let output = at.output()?;
     let names = ["a", "b", "bias", "product"].map(|part| im.reserve_name(&format!("{output}.{part}")));
     let [a, b, bias, product] = &names;
-    let inner = |op_type: &str, input: &[&str], output: &str, attribute: &[Attribute]| NodeProto {
-        input: input.iter().map(|&i| i.to_owned()).collect(),
-        output: vec![output.to_owned()],
-        name: at.name().to_owned(),
-        op_type: op_type.to_owned(),
-        attribute: attribute.to_vec(),
-        domain: String::new(),
-    };
     let input = |i: usize| node.input.get(i).map_or("", String::as_str);
     let axis = |i: i64| Attribute { name: "axis".into(), i: Some(i), ..Attribute::default() };
     let weight_rank = match im.find(at, 3)? {
@@ -392,8 +505,8 @@ pub(super) fn quantized_product(im: &mut Importer, at: &At) -> Result<()> {
     // A scale for each output: a Conv's are its weight's first axis, a matrix's its columns.
     let outputs = if conv { 0 } else { i64::try_from(weight_rank).unwrap_or(1) - 1 };
     let mut nodes = vec![
-        inner("DequantizeLinear", &[input(0), input(1), input(2)], a, &[]),
-        inner("DequantizeLinear", &[input(3), input(4), input(5)], b, &[axis(outputs)]),
+        inner(at, "DequantizeLinear", &[input(0), input(1), input(2)], a, &[]),
+        inner(at, "DequantizeLinear", &[input(3), input(4), input(5)], b, &[axis(outputs)]),
     ];
     let mut operands = vec![a.as_str(), b.as_str()];
     if conv && !input(8).is_empty() {
@@ -403,17 +516,9 @@ pub(super) fn quantized_product(im: &mut Importer, at: &At) -> Result<()> {
         operands.push(bias);
     }
     let op = if conv { "Conv" } else { "MatMul" };
-    nodes.push(inner(op, &operands, product, &node.attribute));
-    nodes.push(inner("QuantizeLinear", &[product, input(6), input(7)], output, &[]));
-    for node in &nodes {
-        let inner = At { node, opset: at.opset };
-        let named = |e: Error| match e {
-            Error::Node { detail, .. } => at.fail(detail),
-            other => other,
-        };
-        nodes::translate(im, &inner).map_err(named)?;
-    }
-    Ok(())
+    nodes.push(inner(at, op, &operands, product, &node.attribute));
+    nodes.push(inner(at, "QuantizeLinear", &[product, input(6), input(7)], output, &[]));
+    expand(im, at, &nodes)
 }
 
 /// A bias in int32, of the scale that both operands have together.

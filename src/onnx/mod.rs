@@ -13,7 +13,7 @@
 //! | along axes | ReduceMean, -Sum, -Max, -Min, -Prod, -L1, -L2, -SumSquare, -LogSum, -LogSumExp, ArgMax, ArgMin, CumSum, Softmax, LogSoftmax |
 //! | movement | Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Gather, Concat, Split, Slice, Pad, Expand, Tile, Trilu, Resize (nearest and linear) |
 //! | shapes, constants | Shape, Size, Constant, ConstantOfShape, Range |
-//! | int8 | QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearMatMul, QLinearConv; MatMulInteger and ConvInteger as [`Model::to_onnx_bytes`] writes them |
+//! | int8 | QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearMatMul, QLinearConv; MatMulInteger and ConvInteger as [`Model::to_onnx_bytes`] writes them, or of up to 258 products in a sum |
 //!
 //! Elements are f32, f16, i8, u8, i32, i64 and bool; f64 is read as f32. What follows from constants is computed while
 //! reading; a shape that depends on an input's waits until that is known ([`crate::graph::Deferred`]).

@@ -144,6 +144,7 @@ pub async fn run(args: &Args) -> Result<()> {
         Mode::Dynamic => {
             let (policy, per_channel) = (args.policy(), !args.per_tensor);
             let options = DynamicOptions { policy, per_channel, ..Default::default() };
+            facts.push(("ranges", "one for each tensor: a file cannot have one for each row".into()));
             optimize::dynamic_int8(&model, &options).map_err(fail)?
         }
         Mode::Static => {

@@ -29,7 +29,7 @@ impl Model {
         let fixed = |value: &super::Value| {
             let shape = value.fixed_shape();
             let shape = shape.filter(|s| s.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_some());
-            shape.ok_or_else(|| super::resolve::unknown(&value.name))
+            shape.ok_or_else(|| self.unknown_shape(value))
         };
         self.values.iter().map(fixed).collect()
     }

@@ -14,12 +14,15 @@ pub fn given(op: &str) -> &'static [usize] {
     match op {
         "Cast" | "Conv" | "ConvInteger" | "ConvTranspose" | "DequantizeLinear" | "Expand" | "Gemm"
         | "MatMulInteger" | "BatchNormalization" | "Pad" | "QLinearConv" | "QLinearMatMul"
-        | "QuantizeLinear" | "Reshape" | "Slice" | "Split" | "Squeeze" | "Unsqueeze" => &[1],
+        | "QuantizeLinear" | "Reshape" | "Resize" | "Tile" | "Trilu" | "CumSum" | "Slice" | "Split"
+        | "Squeeze" | "Unsqueeze" => &[1],
         "Clip"
         | "GroupNormalization"
         | "InstanceNormalization"
         | "LayerNormalization"
         | "RMSNormalization" => &[1, usize::MAX],
+        // Where all are constants, so is the output.
+        "Range" | "ConstantOfShape" => &[0],
         "Gather" | "MatMul" => &[2, 1],
         _ if op.starts_with("Reduce") => &[1],
         _ => &[usize::MAX],
@@ -32,8 +35,6 @@ pub fn refusal(case: &NodeCase, error: Error) -> Stop {
         Error::Node { node, opset, .. } if !node.is_empty() && *opset == case.opset => {
             Stop::LeftOut(error.to_string())
         }
-        // Files of sets before the first that is read.
-        Error::Format { .. } if case.opset < 11 => Stop::LeftOut(error.to_string()),
         // The device's fault, not the model's.
         Error::Feature { .. } | Error::Limit { .. } => Stop::LeftOut(error.to_string()),
         _ => Stop::Failed(format!("an error that does not name the node: {error}")),
