@@ -83,6 +83,9 @@ impl Net {
         let run = |model: &Model| {
             pollster::block_on(Session::new(gpu, model).unwrap().run(&inputs)).unwrap().remove(0).to_f32()
         };
+        let shapes: Vec<(&str, Vec<usize>)> = inputs.iter().map(|(n, t)| (*n, t.shape().to_vec())).collect();
+        let explained = Session::new(gpu, &fused).unwrap().explain(&shapes).unwrap();
+        assert!(explained.contains("; fused: "), "{explained}");
         let (unfused, fused) = (run(&self.model), run(&fused));
         let mut largest = 0f64;
         for (i, (a, b)) in unfused.iter().zip(&fused).enumerate() {

@@ -35,6 +35,7 @@ pub(crate) struct Layout {
 }
 
 /// Places each need. `touched[step]` are the needs that a step reads or writes.
+/// A need is written by one step, the first that touches it: what writes in several dispatches is one step.
 ///
 /// First fit in order of the steps: among the pools that the step does not touch yet, the lowest gap that costs the
 /// least growth; a new pool where there is none, or where it would pass `limit`.
