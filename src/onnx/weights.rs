@@ -36,6 +36,9 @@ fn format(detail: impl std::fmt::Display) -> Error {
 impl Model {
     /// Writes every constant, by its name, as a safetensors file. How quantized constants are quantized is not written.
     ///
+    /// The matrix of a Linear is `[outputs, inputs]`, as PyTorch has it, even where the ONNX file that it came from has a
+    /// MatMul by `[inputs, outputs]`.
+    ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] where there are too many names for the format.
     pub fn weights_to_safetensors(&self, path: impl AsRef<Path>) -> Result<()> {
@@ -59,6 +62,9 @@ impl Model {
     }
 
     /// Replaces every constant of which the file has a tensor of the same name, and says how many those were.
+    ///
+    /// Shapes are compared, which says nothing of a square matrix: it must be `[outputs, inputs]`, as
+    /// [`Model::weights_to_safetensors`] writes it, and not an ONNX MatMul's `[inputs, outputs]`.
     ///
     /// # Errors
     /// As [`Model::load_safetensors_bytes`], and [`Error::Io`].
