@@ -135,7 +135,8 @@ pub fn observed_values(model: &Model) -> Vec<ValueId> {
 }
 
 /// Static int8, PyTorch's workflow (NUMERICS 5): Quantize at the inputs, int8 from op to op, float again where an op has
-/// no int8 form, stays float by the policy, or the model ends. A Conv or Linear that nothing reads as int8 makes f32 directly.
+/// no int8 form, stays float by the policy, or the model ends. A Conv or Linear that nothing reads as int8 makes f32
+/// directly.
 ///
 /// Max pools, reshapes, flattens and transposes have the parameters of what they read. Biases stay f32.
 ///

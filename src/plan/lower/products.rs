@@ -137,7 +137,7 @@ impl<'m> Lowering<'m> {
         let [_, n, out_height, out_width] = self.image(y)?;
         let x = self.get(x_id, Order::ChannelsLast, &node.name)?;
         let element = x.matrix.element;
-        let weights = self.weight(node, 1)?.permuted(&[0, 2, 3, 1])?;
+        let weights = self.weight(node, 1)?;
         if weights.element() != element {
             return Err(self.fail(
                 node,
@@ -156,15 +156,17 @@ impl<'m> Lowering<'m> {
             operand: None,
             blocking: None,
         };
-        let pack = || Ok(packed(d.pack(&weights)?, n));
+        // Other plans may have packed them: only what is missing is turned.
+        let pack = || Ok(packed(d.pack(&weights.permuted(&[0, 2, 3, 1])?)?, n));
         let forms = self.form(self.input(node, 1)?, "conv", groups, pack)?;
         let w = forms[0];
         let epilogue = self.epilogue(node, &x, forms.get(1).copied(), n, bias)?;
         d.b_zero_point = epilogue.as_ref().is_some_and(|e| e.b_zero_point);
         let out = self.result(y, Order::ChannelsLast, batch * out_height * out_width, n);
+        let [kernel_y, kernel_x] = window.kernel;
         let shapes = format!(
             "[{batch}, {height}, {width}, {channels}] * {:?} -> [{batch}, {out_height}, {out_width}, {n}]",
-            weights.shape()
+            [n, kernel_y, kernel_x, channels / groups]
         );
         let touched = Self::touched(x.matrix, w, out, epilogue.as_ref());
         let x_matrix = x.matrix;
@@ -202,16 +204,15 @@ impl<'m> Lowering<'m> {
             Some(Quant::Static { params, .. }) => params.iter().all(|p| p.zero_point == 0),
             _ => true,
         };
-        let (x, weights, pixels) = match made.order {
+        let image = match made.order {
             Order::Flat { channels, pixels }
                 if channels * pixels == k && (symmetric || made.matrix.columns == k) =>
             {
-                // [n, channels * pixels] -> [n, pixels, channels], whose rows are padded as x's pixels are.
-                let turned = weights.clone().reshape([n, channels, pixels])?.permuted(&[0, 2, 1])?;
-                (made, turned, pixels)
+                Some([channels, pixels])
             }
-            _ => (self.get(x_id, Order::Natural, &node.name)?, weights.clone(), 0),
+            _ => None,
         };
+        let x = if image.is_some() { made } else { self.get(x_id, Order::Natural, &node.name)? };
         let element = x.matrix.element;
         if weights.element() != element {
             return Err(self.fail(
@@ -220,7 +221,17 @@ impl<'m> Lowering<'m> {
             ));
         }
         let bias = self.bias(node, n)?;
-        let pack = || Ok(packed(Packed::new(&weights, 1)?, n));
+        let pack = || {
+            let made = match image {
+                // [n, channels * pixels] -> [n, pixels, channels], whose rows are padded as x's pixels are.
+                Some([channels, pixels]) => {
+                    Packed::new(&weights.clone().reshape([n, channels, pixels])?.permuted(&[0, 2, 1])?, 1)?
+                }
+                None => Packed::new(weights, 1)?,
+            };
+            Ok(packed(made, n))
+        };
+        let pixels = image.map_or(0, |[_, pixels]| pixels);
         let forms = self.form(self.input(node, 1)?, "linear", pixels, pack)?;
         let w = forms[0];
         let epilogue = self.epilogue(node, &x, forms.get(1).copied(), n, bias)?;
