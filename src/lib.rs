@@ -53,6 +53,7 @@
 //! | [`plan`] | a model laid out for a device |
 //! | [`calibrate`] | the ranges that static int8 needs |
 //! | [`gpu`], [`Session`] | for those without a device of their own |
+//! | [`tune`] | variants chosen by measurement |
 //! | [`evaluate`] | accuracy, agreement and latency of variants, and the report on them |
 #![deny(missing_docs)]
 
@@ -71,7 +72,9 @@ pub mod quant;
 pub mod reference;
 mod session;
 pub mod tensor;
+pub mod tune;
 
 pub use error::{Error, Result};
 pub use gpu::Gpu;
 pub use session::Session;
+pub use tune::Tuner;

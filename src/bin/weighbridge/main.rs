@@ -10,6 +10,7 @@ mod picture;
 mod quantize;
 mod run;
 mod terminal;
+mod tune;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Command {
     Run(run::Args),
     /// Makes a network smaller: half precision, static, dynamic or weight-only int8
     Quantize(quantize::Args),
+    /// Finds the fastest kernels for a network on this GPU, and keeps them in a file that the other commands read
+    Tune(tune::Args),
     /// Compares fp32, fp16, static int8 and dynamic int8 of a network, or of two built-in ones (the default)
     Compare(compare::Args),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         match &command {
             Command::Run(args) => run::run(args).await,
             Command::Quantize(args) => quantize::run(args).await,
+            Command::Tune(args) => tune::run(args).await,
             Command::Compare(args) => compare::run(args).await,
         }
     });
@@ -84,6 +88,9 @@ mod tests {
             &["run"],
             &["run", "m.onnx", "--repeat", "0"],
             &["quantize", "m.onnx", "-o", "y.onnx"],
+            &["tune", "m.onnx", "--model", "cnn"],
+            &["tune", "--budget", "-1"],
+            &["tune", "--mode", "f8"],
         ] {
             let args = ["weighbridge"].iter().chain(refused);
             assert!(Cli::try_parse_from(args).is_err(), "{refused:?}");
