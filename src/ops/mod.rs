@@ -16,6 +16,7 @@ mod gemm_i8;
 mod gemm_weight_only;
 mod minmax;
 mod norm;
+mod pack;
 mod permute;
 mod pool;
 mod quant_params;
@@ -50,6 +51,7 @@ pub use gemm_weight_only::{
 };
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
 pub use norm::{Norm, NormBindings, NormDescriptor, NormParams};
+pub use pack::Packed;
 pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};
 pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
 pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
@@ -63,7 +65,7 @@ pub use rows::{ElementwiseParams, Team};
 pub use select::{Select, SelectBindings, SelectDescriptor};
 pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
 pub use strided::{Axis, Outside, Strided, StridedAxis, StridedBindings, StridedDescriptor, StridedParams};
-pub use tile::{Packed, Params};
+pub use tile::Params;
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
 /// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
