@@ -44,7 +44,7 @@ pub use conv_transpose::{
     ConvTranspose, ConvTransposeBindings, ConvTransposeDescriptor, ConvTransposeParams,
 };
 pub use gather::{Gather, GatherBindings, GatherDescriptor, GatherParams};
-pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
+pub use gemm::{Gemm, GemmBindings, GemmDescriptor, HeadColumns, Heads};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
 pub use gemm_weight_only::{
     GemmWeightOnly, GemmWeightOnlyBindings, GemmWeightOnlyDescriptor, PackedWeightOnly,

@@ -1,7 +1,7 @@
 //! Weights laid out for the kernels of the gemm family, on the host.
 
 use crate::error::{Error, Result};
-use crate::tensor::{Data, Element, Tensor};
+use crate::tensor::{Data, Tensor};
 
 /// Weights packed for the lanes of the kernels, on the host.
 ///

@@ -45,6 +45,13 @@ pub struct Params {
     pub last_mask: u32,
     pub groups: u32,
     pub group_chunks: u32,
+    pub heads: u32,
+    pub a_head: u32,
+    pub b_head: u32,
+    pub out_head: u32,
+    pub a_first: u32,
+    pub b_first: u32,
+    pub out_first: u32,
 }
 
 /// Where the rows of `a` come from.
@@ -52,6 +59,8 @@ pub struct Params {
 pub(crate) enum Source {
     /// Rows of a matrix.
     Dense,
+    /// Rows of matrices that lie side by side.
+    Heads,
     /// Patches of an image.
     Patch,
     /// Channel groups too small for a matrix product: a thread for each four outputs.
@@ -154,10 +163,11 @@ impl Form {
             ("B_PER_CHANNEL", flag(self.int8.b_per_channel)),
             ("B_ZERO", flag(self.int8.b_zero)),
             ("DEPTHWISE", flag(depthwise)),
+            ("HEADS", flag(self.source == Source::Heads)),
         ];
         consts.extend(self.function.map(function::consts).into_iter().flatten());
         let operands = match self.source {
-            Source::Dense => include_str!("../../shaders/common/a_dense.wgsl"),
+            Source::Dense | Source::Heads => include_str!("../../shaders/common/a_dense.wgsl"),
             Source::Patch => include_str!("../../shaders/common/a_patch.wgsl"),
             Source::Grouped { .. } => "",
         };
@@ -185,7 +195,7 @@ impl Form {
             main,
         ];
         let label = format!(
-            "{name}/{} {}{}{}{}",
+            "{name}/{} {}{}{}{}{}",
             self.operand.name(),
             match self.source {
                 Source::Grouped { depthwise: true } => "depthwise".into(),
@@ -198,6 +208,7 @@ impl Form {
                 Layout::Packed => "",
             },
             if self.a_vec || operands.is_empty() { "" } else { " by words" },
+            if self.source == Source::Heads { " heads" } else { "" },
             self.function.map_or(String::new(), |f| format!(" {}", f.to_lowercase())),
         );
         Variant { label, enable: if native { &["f16"] } else { &[] }, consts: &consts, files: &files }
