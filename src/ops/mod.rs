@@ -31,7 +31,9 @@ mod strided;
 mod tile;
 mod unary;
 
-pub use crate::kernel::{Call, Kernels, Shader};
+pub use crate::kernel::{
+    Blocking, Call, Choice, Chosen, Kernels, Layout, Operand, Origin, Patch, Problem, Shader,
+};
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
 pub use binary::{Binary, BinaryBindings, BinaryDescriptor};
 pub use broadcast::BroadcastParams;
@@ -63,7 +65,7 @@ pub use rows::{ElementwiseParams, Team};
 pub use select::{Select, SelectBindings, SelectDescriptor};
 pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
 pub use strided::{Axis, Outside, Strided, StridedAxis, StridedBindings, StridedDescriptor, StridedParams};
-pub use tile::{Blocking, Layout, Operand, Packed, Params};
+pub use tile::{Packed, Params};
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
 /// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
