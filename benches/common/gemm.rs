@@ -87,7 +87,7 @@ impl Operands {
         Case { name: name.into(), role, record, check: self.check(out) }
     }
 
-    fn ours(&self, gpu: &Gpu, name: &str, operand: Operand, layout: Layout) -> Option<Case> {
+    fn ours(&self, gpu: &Gpu, name: &str, operand: Option<Operand>, layout: Layout) -> Option<Case> {
         let [m, n, k] = self.shape;
         let a = gpu.upload(&self.a).expect("within the limits");
         let packed = Packed::new(&self.b, 1).expect("a matrix");
@@ -99,7 +99,6 @@ impl Operands {
         let out = buffer(gpu, m * n);
         let a_view = View::new(&a, self.element, m, k);
         let b_view = View::new(&b, b_element, b_shape[0], b_shape[1]);
-        let operand = Some(operand);
         let call = if self.element == Element::I8 {
             let one = QuantParams::new(1.0, 0, -128, 127).expect("valid");
             let params = gpu.upload_words(bytemuck::cast_slice(&[one])).expect("within the limits");
@@ -162,15 +161,20 @@ pub fn group(gpu: &Gpu, shape: [usize; 3]) -> Group {
     let mut cases = Vec::new();
     let f32s = Operands::new(shape, Element::F32);
     cases.push(f32s.naive(gpu));
-    cases.extend(f32s.ours(gpu, "f32", Operand::F32, Layout::Packed));
-    cases.extend(f32s.ours(gpu, "f32, b as [n, k]", Operand::F32, Layout::Nk));
+    cases.extend(f32s.ours(gpu, "f32", Some(Operand::F32), Layout::Packed));
+    cases.extend(f32s.ours(gpu, "f32, b as [n, k]", Some(Operand::F32), Layout::Nk));
     let halves = Operands::new(shape, Element::F16);
     cases.push(halves.naive(gpu));
-    cases.extend(halves.ours(gpu, "f16", Operand::F16, Layout::Packed));
-    cases.extend(halves.ours(gpu, "f16", Operand::F16Native, Layout::Packed));
+    cases.extend(halves.ours(gpu, "f16", Some(Operand::F16), Layout::Packed));
+    cases.extend(halves.ours(gpu, "f16", Some(Operand::F16Native), Layout::Packed));
     let bytes = Operands::new(shape, Element::I8);
     cases.push(bytes.naive(gpu));
-    cases.extend(bytes.ours(gpu, "int8", Operand::I8Dot, Layout::Packed));
-    cases.extend(bytes.ours(gpu, "int8", Operand::I8Wide, Layout::Packed));
+    cases.extend(bytes.ours(gpu, "int8", Some(Operand::I8Dot), Layout::Packed));
+    cases.extend(bytes.ours(gpu, "int8", Some(Operand::I8Wide), Layout::Packed));
     Group { name: name(shape), work: Work::Operations(2 * (m * n * k) as u64), cases }
+}
+
+/// Ours with what it chooses for the device.
+pub fn chosen(gpu: &Gpu, shape: [usize; 3], element: Element) -> Option<Case> {
+    Operands::new(shape, element).ours(gpu, "", None, Layout::Packed)
 }
