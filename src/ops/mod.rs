@@ -24,6 +24,7 @@ mod quantize;
 mod quantize_rows;
 mod reduce;
 mod resize;
+pub(crate) mod roofline;
 mod rows;
 mod select;
 mod softmax;
@@ -61,6 +62,7 @@ pub use reduce::{
     Fold, Reduce, ReduceBindings, ReduceDescriptor, ReduceParams, Scan, ScanDescriptor, ScanParams,
 };
 pub use resize::{Resize, ResizeBindings, ResizeDescriptor, ResizeParams, ResizeTap};
+pub use roofline::RooflineParams;
 pub use rows::{ElementwiseParams, Team};
 pub use select::{Select, SelectBindings, SelectDescriptor};
 pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
@@ -85,6 +87,7 @@ pub fn shaders() -> Vec<Shader> {
         quantize::shaders(),
         quantize_rows::shaders(),
         reduce::shaders(),
+        roofline::shaders(),
         softmax::shaders(),
         select::shaders(),
         resize::shaders(),
