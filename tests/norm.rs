@@ -8,13 +8,18 @@ mod place;
 use gpu::{Rng, gpu};
 use place::{Input, Output, PLACES, Place, float, run};
 use weighbridge::ops::{Norm, NormBindings, NormDescriptor, Team};
-use weighbridge::tensor::Element;
+use weighbridge::tensor::{Element, View};
 use weighbridge::{Error, Gpu};
 
 const EPS: f64 = f32::EPSILON as f64;
 
 /// `[element, weights]`, rows, columns, groups and channels (0: a scale for each column), rms.
 type Case = ([Element; 2], [usize; 2], [usize; 2], bool);
+
+/// Nothing but a normalization.
+fn plain<'a>(x: View<'a>, scale: Option<View<'a>>, out: View<'a>) -> NormBindings<'a> {
+    NormBindings { x, addend: None, sum: None, scale, bias: None, channels: 0, out: Some(out), int8: None }
+}
 
 fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rms): Case, place: Place) {
     let mut rng = Rng((rows * 41 + columns) as u64);
@@ -35,11 +40,10 @@ fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rm
     let epsilon = 1e-3;
     for (team, with_bias) in [(Team::Thread, true), (Team::Workgroup, false)] {
         let out = Output::new(gpu, element, rows, columns, place);
-        let d = NormDescriptor { element, weights, epsilon, rms, groups };
+        let d = NormDescriptor { element, weights, epsilon, rms, groups, measure: None };
         let op = Norm::with_kernels(gpu.kernels(), &d).unwrap().with_team(team);
         let bias = with_bias.then(|| bias_in.view());
-        let b =
-            NormBindings { x: input.view(), scale: Some(scale_in.view()), bias, channels, out: out.view() };
+        let b = NormBindings { bias, channels, ..plain(input.view(), Some(scale_in.view()), out.view()) };
         run(gpu, op.bind(&b));
         let got = out.read(gpu).to_f32();
         let n = columns as f64;
@@ -118,7 +122,7 @@ fn refuses_what_does_not_fit() {
     let bind = |groups, channels, scale: bool| {
         let d = NormDescriptor { groups, ..Default::default() };
         let scale = scale.then(|| five.view());
-        let b = NormBindings { x: x.view(), scale, bias: None, channels, out: out.view() };
+        let b = NormBindings { channels, ..plain(x.view(), scale, out.view()) };
         Norm::new(gpu.device(), &d).unwrap().bind(&b)
     };
     assert!(bind(0, 0, false).is_ok());

@@ -51,7 +51,7 @@ pub use gemm_weight_only::{
     GemmWeightOnly, GemmWeightOnlyBindings, GemmWeightOnlyDescriptor, PackedWeightOnly,
 };
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
-pub use norm::{Norm, NormBindings, NormDescriptor, NormParams};
+pub use norm::{Norm, NormBindings, NormDescriptor, NormInt8, NormParams};
 pub use pack::Packed;
 pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};
 pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
