@@ -38,10 +38,15 @@ fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rm
     let (scale_in, bias_in) =
         (Input::new(gpu, &scale, Place::default()), Input::new(gpu, &bias, Place::default()));
     let epsilon = 1e-3;
-    for (team, with_bias) in [(Team::Thread, true), (Team::Workgroup, false)] {
+    for (team, with_bias, registers) in [
+        (Team::Thread, true, false),
+        (Team::Workgroup, false, false),
+        (Team::Thread, true, true),
+        (Team::Thread, false, true),
+    ] {
         let out = Output::new(gpu, element, rows, columns, place);
         let d = NormDescriptor { element, weights, epsilon, rms, groups, measure: None };
-        let op = Norm::with_kernels(gpu.kernels(), &d).unwrap().with_team(team);
+        let op = Norm::with_kernels(gpu.kernels(), &d).unwrap().with_team(team).with_registers(registers);
         let bias = with_bias.then(|| bias_in.view());
         let b = NormBindings { bias, channels, ..plain(input.view(), Some(scale_in.view()), out.view()) };
         run(gpu, op.bind(&b));
@@ -80,7 +85,7 @@ fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rm
                 let got = f64::from(got[r * columns + c]);
                 assert!(
                     (got - want).abs() <= error + half,
-                    "{element:?} by {weights:?} {rows}x{columns} {groups} groups {rms} {team:?} {place:?} at {r}, {c}: {got} is not {want} within {error:e}"
+                    "{element:?} by {weights:?} {rows}x{columns} {groups} groups {rms} {team:?} {registers} {place:?} at {r}, {c}: {got} is not {want} within {error:e}"
                 );
             }
         }
@@ -91,7 +96,22 @@ fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rm
 fn rows_of_any_length() {
     let Some(gpu) = gpu() else { return };
     for elements in [[Element::F32; 2], [Element::F16; 2]] {
-        for shape in [[0, 4], [3, 0], [2, 1], [5, 15], [9, 16], [6, 17], [5, 33], [2, 2100], [600, 6]] {
+        for shape in [
+            [0, 4],
+            [3, 0],
+            [2, 1],
+            [5, 15],
+            [9, 16],
+            [6, 17],
+            [5, 33],
+            [2, 2100],
+            [600, 6],
+            [5, 32],
+            [17, 64],
+            [3, 384],
+            [2, 1024],
+            [2, 1056],
+        ] {
             for (i, place) in PLACES.into_iter().enumerate() {
                 check(gpu, (elements, shape, [0, 0], i == 2), place);
             }

@@ -51,7 +51,9 @@ fn check(gpu: &Gpu, element: Element, [rows, columns]: [usize; 2], measure: Opti
     let given = [QuantParams::new(0.03, -7, -128, 127).unwrap()];
     let output = |element| Output::new(gpu, element, rows, columns, place);
     let kernels = gpu.kernels();
-    for (i, team) in [Team::Thread, Team::Workgroup].into_iter().enumerate() {
+    for (i, (team, registers)) in
+        [(Team::Thread, false), (Team::Workgroup, false), (Team::Thread, true)].into_iter().enumerate()
+    {
         let d = NormDescriptor { element, rms: i == 1 && rows % 2 == 0, ..Default::default() };
         // One after the other.
         let dense = |element| Output::new(gpu, element, rows, columns, Place::default());
@@ -90,7 +92,8 @@ fn check(gpu: &Gpu, element: Element, [rows, columns]: [usize; 2], measure: Opti
         let want_params = pollster::block_on(gpu.read_words(&params, 0, 4 * count)).unwrap();
         let [want_sum, want, want_int8] = [&sum, &out, &int8].map(|o| o.read(gpu));
         // At once, from the sum's operands and from the sum itself.
-        let norm = Norm::with_kernels(kernels, &NormDescriptor { measure, ..d }).unwrap().with_team(team);
+        let norm = Norm::with_kernels(kernels, &NormDescriptor { measure, ..d }).unwrap();
+        let norm = norm.with_team(team).with_registers(registers);
         for [add, keep, floats, quantize] in [
             [true, false, true, false],
             [true, true, true, false],
@@ -101,8 +104,9 @@ fn check(gpu: &Gpu, element: Element, [rows, columns]: [usize; 2], measure: Opti
             [true, true, false, true],
             [true, true, true, true],
         ] {
-            let what =
-                format!("{element:?} {rows}x{columns} {measure:?} {place:?} {team:?} {add} {keep} {floats}");
+            let what = format!(
+                "{element:?} {rows}x{columns} {measure:?} {place:?} {team:?} {registers} {add} {keep} {floats}"
+            );
             let (got_sum, got, got_int8) = (output(element), output(element), output(Element::I8));
             let made = Guarded::new(gpu, 4 * count);
             let params = match measure {

@@ -84,6 +84,7 @@ pub struct Norm {
     kernels: Kernels,
     descriptor: NormDescriptor,
     team: Team,
+    registers: bool,
 }
 
 /// The uniform of [`Norm`]'s kernel, as WGSL sees it.
@@ -140,6 +141,30 @@ impl Beside {
         self.add || self.int8.is_some()
     }
 
+    /// Adds to the consts of a kernel; the texts that they choose from.
+    fn parts(self, consts: &mut Vec<(&'static str, u32)>) -> Vec<&'static str> {
+        let flag = u32::from;
+        consts.extend([
+            ("ADD", flag(self.add)),
+            ("SUM", flag(self.sum)),
+            ("OUT", flag(!self.no_floats)),
+            ("INT8", flag(self.int8.is_some())),
+            ("GIVEN", flag(self.int8 == Some(Int8::Given))),
+            ("MEASURED", flag(matches!(self.int8, Some(Int8::Measured(..))))),
+        ]);
+        let quantize = include_str!("../../shaders/common/quantize.wgsl");
+        match self.int8 {
+            None => Vec::new(),
+            Some(Int8::Given) => vec![include_str!("../../shaders/common/quant_params.wgsl"), quantize],
+            Some(Int8::Measured(rule, symmetric)) => {
+                consts.extend(scheme_consts(rule, symmetric));
+                let range = include_str!("../../shaders/common/range.wgsl");
+                [&SCHEME_FILES[..], &[range, include_str!("../../shaders/common/row_params.wgsl"), quantize]]
+                    .concat()
+            }
+        }
+    }
+
     fn label(self) -> String {
         let int8 = match self.int8 {
             None => String::new(),
@@ -155,6 +180,68 @@ impl Beside {
     }
 }
 
+/// Rows of a workgroup, and fours of each that a lane of it has: their product is what registers are for.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    rows: u32,
+    quads: u32,
+}
+
+/// Lanes that share a row in their registers.
+const LANES: usize = 8;
+/// Columns of the longest row that is held in registers.
+const LONGEST: usize = 1024;
+/// Fours that a lane holds, where one row has no more than half of it.
+const FOURS: usize = 48;
+
+impl Block {
+    /// For rows in registers, where they fit.
+    fn new(device: &wgpu::Device, columns: usize) -> Option<Self> {
+        let lanes = device.features().contains(wgpu::Features::SUBGROUP)
+            && device.adapter_info().subgroup_min_size as usize >= LANES;
+        let fits = columns.is_multiple_of(4 * LANES) && (1..=LONGEST).contains(&columns);
+        let quads = columns / (4 * LANES);
+        (lanes && fits).then(|| Self { rows: (FOURS / quads).clamp(1, LANES) as u32, quads: quads as u32 })
+    }
+}
+
+/// Rows in registers; `weights`: whether there are a scale and a bias.
+fn in_registers(
+    [element, weights]: [Element; 2],
+    [scale, bias]: [bool; 2],
+    block: Block,
+    beside: Beside,
+) -> Shader {
+    let flag = u32::from;
+    let mut consts = vec![
+        ("X_F16", flag(element == Element::F16)),
+        ("W_F16", flag(weights == Element::F16)),
+        ("SCALE", flag(scale)),
+        ("BIAS", flag(bias)),
+        ("ROWS", block.rows),
+        ("QUADS", block.quads),
+        ("TEAM", 0),
+    ];
+    let mut files = beside.parts(&mut consts);
+    if element == Element::F16 {
+        files.push(include_str!("../../shaders/common/f16.wgsl"));
+    }
+    files.push(include_str!("../../shaders/norm_subgroup.wgsl"));
+    let label = format!(
+        "{OP}/{element:?} by {}{} in registers {}x{}",
+        match [scale, bias] {
+            [true, true] => format!("{weights:?}"),
+            [true, false] => format!("{weights:?} without bias"),
+            [false, true] => format!("{weights:?} without scale"),
+            [false, false] => "nothing".into(),
+        },
+        beside.label(),
+        block.rows,
+        block.quads,
+    );
+    Variant { label, enable: &[], consts: &consts, files: &files }.render()
+}
+
 /// `w_vec`: scale and bias are one for each column or left out, in whole vectors.
 fn shader(
     [element, weights]: [Element; 2],
@@ -165,7 +252,6 @@ fn shader(
 ) -> Shader {
     let flag = u32::from;
     let f16 = flag(element == Element::F16);
-    let measured = matches!(beside.int8, Some(Int8::Measured(..)));
     let mut consts = vec![
         ("X_F16", f16),
         ("OUT_F16", f16),
@@ -177,32 +263,14 @@ fn shader(
         ("GROUPED", flag(grouped)),
         ("TEAM", flag(team == Team::Workgroup)),
         ("FUSED", flag(beside.any())),
-        ("ADD", flag(beside.add)),
-        ("SUM", flag(beside.sum)),
-        ("OUT", flag(!beside.no_floats)),
-        ("INT8", flag(beside.int8.is_some())),
-        ("GIVEN", flag(beside.int8 == Some(Int8::Given))),
-        ("MEASURED", flag(measured)),
     ];
-    let mut files = vec![include_str!("../../shaders/common/load_float.wgsl")];
+    let mut files = beside.parts(&mut consts);
+    files.push(include_str!("../../shaders/common/load_float.wgsl"));
     if !beside.no_floats {
         files.push(include_str!("../../shaders/common/store16.wgsl"));
     }
     if f16 == 1 {
         files.push(include_str!("../../shaders/common/f16.wgsl"));
-    }
-    if beside.int8.is_some() {
-        files.push(include_str!("../../shaders/common/quantize.wgsl"));
-    }
-    match beside.int8 {
-        None => {}
-        Some(Int8::Given) => files.push(include_str!("../../shaders/common/quant_params.wgsl")),
-        Some(Int8::Measured(rule, symmetric)) => {
-            consts.extend(scheme_consts(rule, symmetric));
-            files.extend(SCHEME_FILES);
-            files.push(include_str!("../../shaders/common/range.wgsl"));
-            files.push(include_str!("../../shaders/common/row_params.wgsl"));
-        }
     }
     files.push(include_str!("../../shaders/norm.wgsl"));
     let label = format!(
@@ -229,6 +297,12 @@ pub(crate) fn shaders() -> Vec<Shader> {
             all.extend(all_forms.map(|(grouped, vec)| shader(elements, grouped, vec, team, plain)));
         }
     }
+    for elements in FLOATS.iter().flat_map(|&x| FLOATS.map(|w| [x, w])) {
+        for weights in [[true, true], [true, false], [false, true], [false, false]] {
+            let plain = Beside::default();
+            all.push(in_registers(elements, weights, Block { rows: 1, quads: 3 }, plain));
+        }
+    }
     let int8 = RULES.map(|(rule, symmetric)| Int8::Measured(rule, symmetric));
     let int8: Vec<_> = int8.into_iter().chain([Int8::Given]).map(Some).chain([None]).collect();
     for element in FLOATS {
@@ -245,6 +319,10 @@ pub(crate) fn shaders() -> Vec<Shader> {
                     let beside = Beside { add, sum, int8, no_floats };
                     if beside.any() && (int8.is_some() || !no_floats) {
                         all.push(shader([element, Element::F32], false, [true; 2], team, beside));
+                        if team == Team::Thread {
+                            let block = Block { rows: 2, quads: 2 };
+                            all.push(in_registers([element, Element::F32], [true; 2], block, beside));
+                        }
                     }
                 }
             }
@@ -271,8 +349,17 @@ impl Norm {
         check_one_of(OP, d.element, &FLOATS, "F32 or F16")?;
         check_one_of(OP, d.weights, &FLOATS, "F32 or F16 for scale and bias")?;
         d.measure.as_ref().map(scheme_params).transpose()?;
-        let team = Team::choose(kernels.device());
-        Ok(Self { kernels: kernels.clone(), descriptor: *d, team })
+        let device = kernels.device();
+        let (team, registers) = (Team::choose(device), Team::choose(device) == Team::Thread);
+        Ok(Self { kernels: kernels.clone(), descriptor: *d, team, registers })
+    }
+
+    /// Whether rows that fit are read once, into the registers of 8 lanes of a subgroup, whatever the team: those of
+    /// whole 32 columns, at most 1024, without groups, where the device has `SUBGROUP` and subgroups of 8 or more.
+    /// The default for CPU adapters.
+    #[must_use]
+    pub fn with_registers(self, registers: bool) -> Self {
+        Self { registers, ..self }
     }
 
     /// With another [`Team`] than [`Team::choose`]'s; very long rows are a workgroup's in any case.
@@ -372,8 +459,17 @@ impl Norm {
             let vec = rows::reads_vectors(&b.x) && b.out.as_ref().is_none_or(rows::writes_sixteens);
             let single = [&b.scale, &b.bias].into_iter().flatten().any(|w| w.columns == 1);
             let vec = [vec, vec && d.groups == 0 && !single];
-            let shader = shader([d.element, d.weights], d.groups > 0, vec, teams.team, beside);
-            call.push(Dispatch::new(device, self.kernels.get(shader, &slots), &buffers, teams.grid));
+            let elements = [d.element, d.weights];
+            let block = Block::new(device, b.x.columns).filter(|_| self.registers && vec[1]);
+            let (shader, grid) = match block {
+                Some(block) => {
+                    let weights = [b.scale.is_some(), b.bias.is_some()];
+                    let groups = b.x.rows.div_ceil(block.rows as usize) as u64;
+                    (in_registers(elements, weights, block, beside), kernel::grid(device, OP, groups)?)
+                }
+                None => (shader(elements, d.groups > 0, vec, teams.team, beside), teams.grid),
+            };
+            call.push(Dispatch::new(device, self.kernels.get(shader, &slots), &buffers, grid));
         }
         Ok(call)
     }
