@@ -112,7 +112,7 @@ fn products(gpu: &Gpu, roofline: &Roofline, budget: f64) -> Panel {
 }
 
 fn tensors(gpu: &Gpu, roofline: &Roofline) -> Panel {
-    let line = |(name, make): (&'static str, fn(&Gpu, usize) -> common::Group)| {
+    let line = |(name, make): (&'static str, elementwise::Make)| {
         let point = |size| {
             let mut group = make(gpu, size);
             eprintln!("{}", group.name);
