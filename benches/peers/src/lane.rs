@@ -85,6 +85,24 @@ impl Work {
 /// So many runs, and the wait for the last of them.
 pub type Run<'a> = Box<dyn FnMut(usize) -> Result<Duration, String> + 'a>;
 
+/// Why a lane has no time.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Its result is not the problem's.
+    Wrong(String),
+    /// It has no result.
+    Absent(String),
+}
+
+impl Fault {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Fault::Wrong(_) => "INVALID",
+            Fault::Absent(_) => "none",
+        }
+    }
+}
+
 /// One peer's way to solve a problem, already checked.
 pub struct Lane<'a> {
     pub peer: Peer,
@@ -92,8 +110,8 @@ pub struct Lane<'a> {
     pub what: String,
     /// The first call, which compiles and tunes.
     pub first: Duration,
-    /// What there is to say of a right result, else what is wrong with it.
-    pub verdict: Result<String, String>,
+    /// What there is to say of a right result.
+    pub verdict: Result<String, Fault>,
     pub run: Run<'a>,
     /// Where it is other work than the race's.
     pub work: Option<Work>,
@@ -108,12 +126,15 @@ impl<'a> Lane<'a> {
         verdict: Result<String, String>,
         run: Run<'a>,
     ) -> Self {
+        let verdict = verdict.map_err(Fault::Wrong);
         Self { peer, what: what.into(), first, verdict, run, work: None, times: Vec::new() }
     }
 
     /// One that could not even run.
-    pub fn failed(peer: Peer, what: impl Into<String>, why: String) -> Self {
-        Self::new(peer, what, Duration::ZERO, Err(why), Box::new(|_| Err("not run".into())))
+    pub fn absent(peer: Peer, what: impl Into<String>, why: String) -> Self {
+        let lane =
+            Self::new(peer, what, Duration::ZERO, Ok(String::new()), Box::new(|_| Err("not run".into())));
+        Self { verdict: Err(Fault::Absent(why)), ..lane }
     }
 
     pub fn with_work(mut self, work: Work) -> Self {
@@ -130,7 +151,7 @@ pub struct Outcome {
     pub peer: Peer,
     pub what: String,
     pub first: f64,
-    pub verdict: Result<Time, String>,
+    pub verdict: Result<Time, Fault>,
 }
 
 /// Seconds of one run.
@@ -153,7 +174,7 @@ pub fn race(work: Work, rounds: usize, mut lanes: Vec<Lane>) -> Vec<Outcome> {
                     *runs = (ROUND / time.as_secs_f64()).ceil().clamp(1.0, 200.0) as usize;
                 }
                 Ok(time) => lane.times.push(time.as_secs_f64() / *runs as f64),
-                Err(e) => lane.verdict = Err(e),
+                Err(e) => lane.verdict = Err(Fault::Absent(e)),
             }
         }
     }

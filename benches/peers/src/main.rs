@@ -98,7 +98,10 @@ impl Field {
     fn roofline(&self, rounds: usize) -> Result<Roofline, String> {
         let ours = &self.ours[0];
         let lanes = vec![ours.copy()?, ours.multiply_add()?];
-        let mut rates = race(Work::Bytes(0.0), rounds, lanes).into_iter().map(|o| o.verdict.map(|t| t.rate));
+        let mut rates = race(Work::Bytes(0.0), rounds, lanes).into_iter().map(|o| match o.verdict {
+            Ok(time) => Ok(time.rate),
+            Err(fault) => Err(format!("{}: {fault:?}", o.what)),
+        });
         let mut next = || rates.next().expect("two lanes");
         Ok(Roofline { bytes: next()?, operations: next()? })
     }
@@ -113,7 +116,8 @@ fn load() -> String {
 fn run(args: &Args) -> Result<(), String> {
     let start = std::time::Instant::now();
     let load_before = load();
-    let gpu = pollster::block_on(Gpu::with_adapter_name(args.adapter.as_deref())).map_err(|e| e.to_string())?;
+    let gpu =
+        pollster::block_on(Gpu::with_adapter_name(args.adapter.as_deref())).map_err(|e| e.to_string())?;
     let info = gpu.device().adapter_info();
     let ort = args.onnxruntime.as_deref().map(OnnxRuntime::start).transpose()?;
     let field = Field {
@@ -160,10 +164,11 @@ fn run(args: &Args) -> Result<(), String> {
     }
 
     let threads = std::thread::available_parallelism().map_or(0, |t| t.get());
-    let ort = field.ort.as_ref().map_or("ONNX Runtime was left out".to_owned(), |o| match o.webgpu.as_str() {
-        "" => format!("ONNX Runtime {} without its WebGPU plugin", o.version),
-        webgpu => format!("ONNX Runtime {}, WebGPU {webgpu}", o.version),
-    });
+    let ort =
+        field.ort.as_ref().map_or("ONNX Runtime was left out".to_owned(), |o| match o.webgpu.as_str() {
+            "" => format!("ONNX Runtime {} without its WebGPU plugin", o.version),
+            webgpu => format!("ONNX Runtime {}, WebGPU {webgpu}", o.version),
+        });
     let burn = if cfg!(feature = "burn") { "burn 0.22.1 (wgpu, WGSL)" } else { "burn was left out" };
     let head = format!(
         "# {} ({:?}, {} {})\n\n\
@@ -185,9 +190,8 @@ fn run(args: &Args) -> Result<(), String> {
         roofline.operations,
     );
     let text = report::markdown(&head, &groups, roofline);
-    match &args.markdown {
-        Some(path) => std::fs::write(path, &text).map_err(|e| format!("{}: {e}", path.display()))?,
-        None => {}
+    if let Some(path) = &args.markdown {
+        std::fs::write(path, &text).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     println!("{}", text.split("## Each problem").next().unwrap_or_default());
     Ok(())

@@ -86,7 +86,8 @@ impl Exact {
         }
         let mut wrong = 0;
         let mut first = None;
-        for (i, (&y, (&sum, &magnitude))) in got.iter().zip(self.sum.iter().zip(&self.magnitude)).enumerate() {
+        for (i, (&y, (&sum, &magnitude))) in got.iter().zip(self.sum.iter().zip(&self.magnitude)).enumerate()
+        {
             let (want, bound) = want(sum, magnitude);
             let off = (f64::from(y) - want).abs();
             // A NaN is not within anything.

@@ -1,6 +1,6 @@
 //! The tables, in Markdown that reads well in a terminal too.
 
-use crate::lane::{Outcome, Peer, Work};
+use crate::lane::{Fault, Outcome, Peer, Work};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use std::fmt::Write;
@@ -66,9 +66,12 @@ impl Group {
                     row.extend([digits(t.best * 1e3), digits(t.median * 1e3), digits(t.rate), share, first]);
                     row.push(t.note.clone());
                 }
-                Err(why) => {
-                    let why: String = why.replace(['\n', '|'], " ").chars().take(100).collect();
-                    row.extend(["INVALID", "", "", ""].map(String::from).into_iter().chain([first, why]));
+                Err(fault) => {
+                    let why = match fault {
+                        Fault::Wrong(why) | Fault::Absent(why) => why.replace(['\n', '|'], " "),
+                    };
+                    row.extend([fault.name(), "", "", "", &first].map(String::from));
+                    row.push(why.chars().take(100).collect());
                 }
             }
             row
@@ -78,12 +81,12 @@ impl Group {
     }
 
     /// The fastest lane of a peer that does what `ours` does; of any, where it has none of that.
-    fn rival(&self, peer: Peer, what: &str) -> Option<Result<f64, ()>> {
+    fn rival(&self, peer: Peer, what: &str) -> Option<Result<f64, Fault>> {
         let of = |same: bool| {
             let lanes = self.outcomes.iter().filter(move |o| o.peer == peer && (!same || o.what == what));
-            lanes.map(|o| o.verdict.as_ref().map(|t| t.rate).map_err(|_| ()))
+            lanes.map(|o| o.verdict.as_ref().map(|t| t.rate).map_err(Fault::clone))
         };
-        let best = |a: Result<f64, ()>, b: Result<f64, ()>| match (a, b) {
+        let best = |a: Result<f64, Fault>, b: Result<f64, Fault>| match (a, b) {
             (Ok(a), Ok(b)) => Ok(a.max(b)),
             (a, b) => a.or(b),
         };
@@ -111,7 +114,7 @@ pub fn ratios(groups: &[&Group]) -> String {
             };
             let mut row = vec![group.name.clone(), what];
             let Ok(time) = &ours.verdict else {
-                row.push("INVALID".into());
+                row.push(ours.verdict.as_ref().err().map_or("", Fault::name).into());
                 row.resize(head.len(), String::new());
                 rows.push(row);
                 continue;
@@ -119,7 +122,7 @@ pub fn ratios(groups: &[&Group]) -> String {
             row.push(digits(time.rate));
             row.extend(rivals.iter().map(|&p| match group.rival(p, &ours.what) {
                 Some(Ok(rate)) => format!("{:.2}", time.rate / rate),
-                Some(Err(())) => "INVALID".into(),
+                Some(Err(fault)) => fault.name().into(),
                 None => String::new(),
             }));
             rows.push(row);

@@ -68,7 +68,7 @@ where
                 kept.map(|_| time)
             }),
         ),
-        Err(e) => Lane::failed(Peer::Burn, what, e),
+        Err(e) => Lane::absent(Peer::Burn, what, e),
     }
 }
 
@@ -83,7 +83,9 @@ pub fn product<'a>(device: &'a Device, p: &Product) -> Lane<'a> {
         let a = Tensor::<2>::from_data(TensorData::new(a, [m, k]), device);
         let b = Tensor::<2>::from_data(TensorData::new(b, [k, n]), device);
         match p.kind {
-            Kind::F32 => lane(device, "", move || a.clone().matmul(b.clone()), |c| p.check(&host(c), Output::F32)),
+            Kind::F32 => {
+                lane(device, "", move || a.clone().matmul(b.clone()), |c| p.check(&host(c), Output::F32))
+            }
             Kind::F16 => {
                 let (a, b) = (a.cast(DType::F16), b.cast(DType::F16));
                 lane(device, "", move || a.clone().matmul(b.clone()), |c| p.check(&host(c), Output::F16))
@@ -92,7 +94,7 @@ pub fn product<'a>(device: &'a Device, p: &Product) -> Lane<'a> {
                 let (a, b) = (a.quantize_dynamic(&scheme()), b.quantize_dynamic(&scheme()));
                 let (a_reals, b_reals) = (host(a.clone().dequantize()), host(b.clone().dequantize()));
                 // Of the integers that it made; its products are of reals, so that it is held to the bound for f32.
-                let check = move |c| {
+                let check = move |c: Tensor<2>| {
                     let exact = Exact::new([m, k, n], &a_reals, &b_reals);
                     exact.check_f32(&host(c), k, 3).map(|()| "dequantizes, products in f32".into())
                 };
@@ -100,7 +102,7 @@ pub fn product<'a>(device: &'a Device, p: &Product) -> Lane<'a> {
             }
         }
     });
-    made.unwrap_or_else(|e| Lane::failed(Peer::Burn, "", e))
+    made.unwrap_or_else(|e| Lane::absent(Peer::Burn, "", e))
 }
 
 fn upload<'a>(device: &'a Device, x: &Long) -> Tensor<1> {
@@ -117,7 +119,7 @@ pub fn minmax<'a>(device: &'a Device, x: &Long) -> Vec<Lane<'a>> {
         let check = |rows: Tensor<2>| same(&host(rows), &x.row_max()).map(|_| "the largest alone".into());
         vec![whole, lane(device, ROWS, move || square.clone().max_dim(1), check)]
     });
-    made.unwrap_or_else(|e| vec![Lane::failed(Peer::Burn, "", e)])
+    made.unwrap_or_else(|e| vec![Lane::absent(Peer::Burn, "", e)])
 }
 
 /// Integers from what burn gives back, which is reals.
@@ -134,15 +136,17 @@ pub fn quantize<'a>(device: &'a Device, x: &Long) -> Lane<'a> {
         let params = compute_q_params(&scheme(), compute_range(&scheme(), &ends, &Calibration::MinMax));
         let scale = host(params.scales.clone())[0];
         let check = |q: Tensor<1>| {
-            same(&[scale], &[x.absmax() / 127.0]).or_else(|e| match (scale / (x.absmax() / 127.0) - 1.0).abs() {
-                off if off <= 4.0 * f32::EPSILON => Ok(String::new()),
-                _ => Err(format!("scale: {e}")),
+            same(&[scale], &[x.absmax() / 127.0]).or_else(|e| {
+                match (scale / (x.absmax() / 127.0) - 1.0).abs() {
+                    off if off <= 4.0 * f32::EPSILON => Ok(String::new()),
+                    _ => Err(format!("scale: {e}")),
+                }
             })?;
             x.check_steps(&steps(q.dequantize(), scale), |_| scale, 0.0, [-127.0, 127.0])
         };
         lane(device, "", move || long.clone().quantize(&scheme(), params.clone()), check)
     });
-    made.unwrap_or_else(|e| Lane::failed(Peer::Burn, "", e))
+    made.unwrap_or_else(|e| Lane::absent(Peer::Burn, "", e))
 }
 
 /// With the range found on the way.
@@ -150,10 +154,9 @@ pub fn quantize_dynamic<'a>(device: &'a Device, x: &Long) -> Lane<'a> {
     let made = caught(|| {
         let long = upload(device, x);
         let scale = x.absmax() / 127.0;
-        let check = |q: Tensor<1>| {
-            x.check_steps(&steps(q.dequantize(), scale), |_| scale, 0.0, [-127.0, 127.0])
-        };
+        let check =
+            |q: Tensor<1>| x.check_steps(&steps(q.dequantize(), scale), |_| scale, 0.0, [-127.0, 127.0]);
         lane(device, WHOLE, move || long.clone().quantize_dynamic(&scheme()), check)
     });
-    made.unwrap_or_else(|e| Lane::failed(Peer::Burn, "", e))
+    made.unwrap_or_else(|e| Lane::absent(Peer::Burn, "", e))
 }

@@ -81,14 +81,16 @@ impl OnnxRuntime {
         more: Value,
         check: impl FnOnce(Vec<Vec<f32>>) -> Result<String>,
     ) -> Lane<'a> {
-        let mut question = json!({ "do": "prepare", "op": op, "webgpu": peer == Peer::OrtWebGpu, "out": self.work });
+        let mut question =
+            json!({ "do": "prepare", "op": op, "webgpu": peer == Peer::OrtWebGpu, "out": self.work });
         for (key, value) in more.as_object().into_iter().flatten() {
             question[key] = value.clone();
         }
         let made = || -> Result<Lane<'a>> {
             let answer = self.pipe.borrow_mut().ask(&question)?;
             let outputs = answer["outputs"].as_u64().unwrap_or(0);
-            let outputs = (0..outputs).map(|i| read(&self.work.join(format!("out{i}")))).collect::<Result<_>>()?;
+            let outputs =
+                (0..outputs).map(|i| read(&self.work.join(format!("out{i}")))).collect::<Result<_>>()?;
             let id = answer["id"].clone();
             let run: Run = Box::new(move |runs| {
                 let answer = self.pipe.borrow_mut().ask(&json!({ "do": "run", "id": id, "runs": runs }))?;
@@ -97,13 +99,12 @@ impl OnnxRuntime {
             });
             let first = Duration::from_secs_f64(answer["first"].as_f64().unwrap_or(0.0));
             // The plugin leaves what it has no kernel for to the CPU: that is not its time.
-            let verdict = match answer["fallback"].as_bool() {
-                Some(true) => Err("the plugin runs it on the CPU".into()),
-                _ => check(outputs),
-            };
-            Ok(Lane::new(peer, what, first, verdict, run))
+            if answer["fallback"].as_bool() == Some(true) {
+                return Err("the plugin leaves it to the CPU".into());
+            }
+            Ok(Lane::new(peer, what, first, check(outputs), run))
         };
-        made().unwrap_or_else(|e| Lane::failed(peer, what, e))
+        made().unwrap_or_else(|e| Lane::absent(peer, what, e))
     }
 
     fn peers(&self) -> Vec<Peer> {
@@ -118,7 +119,7 @@ impl OnnxRuntime {
     pub fn products<'a>(&'a self, p: &Product) -> Vec<Lane<'a>> {
         let (a, b) = (self.work.join("a"), self.work.join("b"));
         if let Err(e) = write(&a, &p.a).and_then(|()| write(&b, &p.b)) {
-            return vec![Lane::failed(Peer::OrtCpu, "", e)];
+            return vec![Lane::absent(Peer::OrtCpu, "", e)];
         }
         let [m, k, n] = p.shape;
         let scales = [p.a_scale, p.b_scale, p.out_scale];
@@ -156,7 +157,7 @@ impl OnnxRuntime {
     ) -> Vec<Lane<'a>> {
         let a = self.work.join("a");
         if let Err(e) = write(&a, &x.x) {
-            return vec![Lane::failed(Peer::OrtCpu, "", e)];
+            return vec![Lane::absent(Peer::OrtCpu, "", e)];
         }
         let more = json!({ "a": a, "side": SIDE, "scales": [x.absmax() / 127.0] });
         cases
@@ -180,15 +181,16 @@ impl OnnxRuntime {
     }
 
     pub fn quantize<'a>(&'a self, x: &Long) -> Vec<Lane<'a>> {
-        let cases =
-            [(Peer::OrtWebGpu, "QuantizeLinear", ""), (Peer::OrtCpu, "QuantizeLinear", "")];
+        let cases = [(Peer::OrtWebGpu, "QuantizeLinear", ""), (Peer::OrtCpu, "QuantizeLinear", "")];
         let scale = x.absmax() / 127.0;
         self.long(x, &cases, |_, y| x.check_steps(&y[0], |_| scale, 0.0, [-128.0, 127.0]))
     }
 
     pub fn quantize_dynamic<'a>(&'a self, x: &Long) -> Vec<Lane<'a>> {
-        let cases =
-            [(Peer::OrtWebGpu, "DynamicQuantizeLinear", WHOLE), (Peer::OrtCpu, "DynamicQuantizeLinear", WHOLE)];
+        let cases = [
+            (Peer::OrtWebGpu, "DynamicQuantizeLinear", WHOLE),
+            (Peer::OrtCpu, "DynamicQuantizeLinear", WHOLE),
+        ];
         self.long(x, &cases, |_, y| {
             let (scale, zero) = (y[1][0], y[2][0]);
             let want = (x.max - x.min) / 255.0;

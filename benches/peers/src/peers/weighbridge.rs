@@ -43,10 +43,16 @@ impl Ours {
             gpu.wait().map(|()| calls)
         });
         match calls {
-            Err(e) => Lane::failed(self.peer, what, text(e)),
-            Ok(calls) => Lane::new(self.peer, what, first, check(), run(gpu, move |pass| {
-                calls.iter().for_each(|call| call.record(pass));
-            })),
+            Err(e) => Lane::absent(self.peer, what, text(e)),
+            Ok(calls) => Lane::new(
+                self.peer,
+                what,
+                first,
+                check(),
+                run(gpu, move |pass| {
+                    calls.iter().for_each(|call| call.record(pass));
+                }),
+            ),
         }
     }
 
@@ -69,7 +75,8 @@ impl Ours {
             Kind::F16 => vec![("", Element::F16)],
             Kind::I8 => vec![("f32 result", Element::F32), ("requantized to int8", Element::I8)],
         };
-        let lane = |(what, out)| self.product(p, what, out).unwrap_or_else(|e| Lane::failed(self.peer, what, e));
+        let lane =
+            |(what, out)| self.product(p, what, out).unwrap_or_else(|e| Lane::absent(self.peer, what, e));
         all.into_iter().map(lane).collect()
     }
 
@@ -105,7 +112,11 @@ impl Ours {
         if p.kind != Kind::I8 {
             let d = GemmDescriptor { element, out: element, layout, ..Default::default() };
             let bindings = GemmBindings { a, b, bias: None, out, batch: 1 };
-            return Ok(self.lane(what, || Ok(vec![Gemm::with_kernels(kernels, &d)?.bind(&bindings)?]), check));
+            return Ok(self.lane(
+                what,
+                || Ok(vec![Gemm::with_kernels(kernels, &d)?.bind(&bindings)?]),
+                check,
+            ));
         }
         let params = |scale| QuantParams::new(scale, 0, -128, 127).map_err(text);
         let of = |scale| self.upload(&[params(scale)?]);
@@ -145,10 +156,7 @@ impl Ours {
                 }
             }))
         };
-        Ok(vec![
-            lane(WHOLE, Channels::Tensor, 1)?,
-            lane(ROWS, Channels::Rows, SIDE)?,
-        ])
+        Ok(vec![lane(WHOLE, Channels::Tensor, 1)?, lane(ROWS, Channels::Rows, SIDE)?])
     }
 
     fn read_steps(&self, out: &wgpu::Buffer) -> Result<Vec<f32>> {
@@ -265,7 +273,11 @@ fn plain<'a>(
         usage: wgpu::BufferUsages::UNIFORM,
         mapped_at_creation: true,
     });
-    params.get_mapped_range_mut(..).map_err(text)?.slice(..16).copy_from_slice(bytemuck::cast_slice(&uniform));
+    params
+        .get_mapped_range_mut(..)
+        .map_err(text)?
+        .slice(..16)
+        .copy_from_slice(bytemuck::cast_slice(&uniform));
     params.unmap();
     let entries: Vec<_> = [&params, buffers[0], buffers[1]]
         .into_iter()
@@ -294,7 +306,7 @@ impl Ours {
         let mut run = run(&self.gpu, record);
         match run(1) {
             Ok(first) => Lane::new(Peer::Roofline, what, first, check(), run),
-            Err(e) => Lane::failed(Peer::Roofline, what, e),
+            Err(e) => Lane::absent(Peer::Roofline, what, e),
         }
     }
 
@@ -346,8 +358,7 @@ pub fn memcpy<'a>() -> Vec<Lane<'a>> {
             // Nobody reads it, but it must be written.
             std::hint::black_box(&mut to);
         };
-        let run: Run =
-            Box::new(move |runs| Ok(timed(|| (0..runs).for_each(|_| copy())).1));
+        let run: Run = Box::new(move |runs| Ok(timed(|| (0..runs).for_each(|_| copy())).1));
         let what = format!("{threads} thread{}", if threads == 1 { "" } else { "s" });
         Lane::new(Peer::Memcpy, what, Duration::ZERO, Ok(String::new()), run)
             .with_work(Work::Bytes(8.0 * (SIDE * SIDE) as f64))
