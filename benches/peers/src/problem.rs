@@ -265,3 +265,62 @@ pub fn same(got: &[f32], want: &[f32]) -> Result<String, String> {
         Some((y, x)) => Err(format!("{wrong} of {} wrong: {y}, not {x}", want.len())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(p: &Product) -> Vec<f32> {
+        p.exact.sum.iter().map(|&x| x as f32).collect()
+    }
+
+    #[test]
+    fn right_results_pass_and_wrong_ones_do_not() {
+        let shape = [5, 48, 7];
+        let f32s = Product::new(shape, Kind::F32);
+        let mut y = sums(&f32s);
+        assert_eq!(f32s.check(&y, Output::F32), Ok("".into()));
+        y[34] += 1e-3;
+        assert!(f32s.check(&y, Output::F32).unwrap_err().starts_with("1 of 35 wrong: 34 is"));
+        y[34] = f32::NAN;
+        assert!(f32s.check(&y, Output::F32).is_err());
+        assert!(f32s.check(&y[1..], Output::F32).is_err());
+    }
+
+    #[test]
+    fn sums_in_f16_are_told_from_sums_in_f32() {
+        let p = Product::new([1, 1024, 8], Kind::F16);
+        let mut y: Vec<f32> = sums(&p).into_iter().map(|x| f16::from_f32(x).to_f32()).collect();
+        assert_eq!(p.check(&y, Output::F16), Ok("".into()));
+        y[3] += 0.3;
+        assert_eq!(p.check(&y, Output::F16), Ok("sums in f16".into()));
+        y[3] += 1e4;
+        assert!(p.check(&y, Output::F16).is_err());
+    }
+
+    #[test]
+    fn integers_are_exact_and_steps_saturate() {
+        let p = Product::new([6, 32, 9], Kind::I8);
+        let mut y = sums(&p);
+        assert_eq!(p.check(&y, Output::Sums), Ok("".into()));
+        let scale = p.a_scale * p.b_scale / p.out_scale;
+        let mut steps: Vec<f32> =
+            y.iter().map(|y| (y * scale).round_ties_even().clamp(-128.0, 127.0)).collect();
+        assert!(steps.iter().any(|s| s.abs() >= 127.0), "nothing saturates");
+        assert_eq!(p.check(&steps, Output::Steps), Ok("".into()));
+        y[0] += 1.0;
+        steps[0] += 1.0;
+        assert!(p.check(&y, Output::Sums).is_err());
+        assert!(p.check(&steps, Output::Steps).is_err());
+    }
+
+    #[test]
+    fn one_wrong_step_of_16_m_is_found() {
+        let x = Long::new();
+        let scale = x.absmax() / 127.0;
+        let mut q: Vec<f32> = x.x.iter().map(|x| (x / scale).round_ties_even()).collect();
+        assert_eq!(x.check_steps(&q, |_| scale, 0.0, [-128.0, 127.0]), Ok("".into()));
+        q[SIDE * SIDE - 1] += 1.0;
+        assert!(x.check_steps(&q, |_| scale, 0.0, [-128.0, 127.0]).is_err());
+    }
+}
