@@ -53,6 +53,7 @@
 //! | [`plan`] | a model laid out for a device |
 //! | [`calibrate`] | the ranges that static int8 needs |
 //! | [`gpu`], [`Session`] | for those without a device of their own |
+//! | [`profile`] | the time of each dispatch, beside what the device does at most |
 //! | [`evaluate`] | accuracy, agreement and latency of variants, and the report on them |
 #![deny(missing_docs)]
 
@@ -67,6 +68,7 @@ pub mod onnx;
 pub mod ops;
 pub mod optimize;
 pub mod plan;
+pub mod profile;
 pub mod quant;
 pub mod reference;
 mod session;

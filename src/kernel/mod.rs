@@ -1,7 +1,10 @@
 //! From WGSL to pipelines and bind groups: the only code that makes either.
 
+mod choice;
 mod source;
 
+pub(crate) use choice::choose;
+pub use choice::{Blocking, Choice, Chosen, Layout, Operand, Origin, Patch, Problem};
 pub use source::Shader;
 pub(crate) use source::Variant;
 
@@ -34,12 +37,14 @@ pub(crate) struct Kernel {
 pub struct Kernels {
     device: wgpu::Device,
     compiled: Arc<Mutex<HashMap<Shader, Arc<Kernel>>>>,
+    /// What measurements have found fastest, by class of problem.
+    choices: Arc<Mutex<HashMap<Problem, Choice>>>,
 }
 
 impl Kernels {
     /// An empty set of kernels for a device.
     pub fn new(device: &wgpu::Device) -> Self {
-        Self { device: device.clone(), compiled: Arc::default() }
+        Self { device: device.clone(), compiled: Arc::default(), choices: Arc::default() }
     }
 
     /// The device.
@@ -55,6 +60,21 @@ impl Kernels {
     /// Whether nothing has been compiled yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The variant that calls bound from now on take for the problem's class, where their descriptors do not name one.
+    ///
+    /// # Errors
+    /// See [`Choice::check`]: a variant that the device cannot run for this problem.
+    pub fn set_choice(&self, problem: &Problem, choice: Choice) -> Result<()> {
+        choice.check(&self.device, "set_choice", problem)?;
+        self.choices.lock().unwrap_or_else(PoisonError::into_inner).insert(problem.class(), choice);
+        Ok(())
+    }
+
+    /// What was set for the problem's class.
+    pub fn choice(&self, problem: &Problem) -> Option<Choice> {
+        self.choices.lock().unwrap_or_else(PoisonError::into_inner).get(&problem.class()).copied()
     }
 
     pub(crate) fn get(&self, shader: Shader, slots: &[Slot]) -> Arc<Kernel> {
@@ -120,6 +140,7 @@ pub(crate) struct Dispatch {
     kernel: Arc<Kernel>,
     group: wgpu::BindGroup,
     grid: [u32; 3],
+    chosen: Option<Chosen>,
 }
 
 impl Dispatch {
@@ -143,12 +164,23 @@ impl Dispatch {
             layout: &kernel.layout,
             entries: &entries,
         });
-        Self { kernel, group, grid }
+        Self { kernel, group, grid, chosen: None }
+    }
+
+    /// Keeps what the kernel was chosen for.
+    pub fn chosen(self, chosen: Option<Chosen>) -> Self {
+        Self { chosen, ..self }
     }
 
     /// The kernel and variant.
     pub fn label(&self) -> &str {
         &self.kernel.label
+    }
+
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
     }
 }
 
@@ -173,11 +205,17 @@ impl Call {
 
     /// Records the dispatches into the caller's pass. Infallible and repeatable.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        for d in &self.dispatches {
-            pass.set_pipeline(&d.kernel.pipeline);
-            pass.set_bind_group(0, &d.group, &[]);
-            pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
-        }
+        self.dispatches.iter().for_each(|d| d.record(pass));
+    }
+
+    /// Records one of the dispatches.
+    pub(crate) fn record_only(&self, dispatch: usize, pass: &mut wgpu::ComputePass<'_>) {
+        self.dispatches[dispatch].record(pass);
+    }
+
+    /// What was chosen for each product among the dispatches.
+    pub fn chosen(&self) -> impl Iterator<Item = &Chosen> {
+        self.dispatches.iter().filter_map(|d| d.chosen.as_ref())
     }
 
     /// Kernel and variant of each dispatch, with its workgroups.

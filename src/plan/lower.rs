@@ -343,11 +343,20 @@ impl<'m> Lowering<'m> {
             op,
             shapes,
             bytes,
+            operations: 0,
+            element: matrices.first().map_or(Element::F32, |m| m.element),
             why,
             fused: Vec::new(),
             touched: touched.collect(),
             bind: Box::new(bind),
         });
+    }
+
+    /// Says of the step added last how many products it sums: two operations for each.
+    fn products(&mut self, products: usize) {
+        if let Some(step) = self.out.steps.last_mut() {
+            step.operations = 2 * products as u64;
+        }
     }
 
     fn done(&mut self, node: &Node, slot: Slot) {

@@ -7,6 +7,7 @@ mod fashion;
 mod files;
 mod npy;
 mod picture;
+mod profile;
 mod quantize;
 mod run;
 mod terminal;
@@ -33,6 +34,8 @@ enum Command {
     Run(run::Args),
     /// Makes a network smaller: half precision, static, dynamic or weight-only int8
     Quantize(quantize::Args),
+    /// Says where a network's time goes: each dispatch's, beside what the GPU does at most
+    Profile(profile::Args),
     /// Compares fp32, fp16, static int8 and dynamic int8 of a network, or of two built-in ones (the default)
     Compare(compare::Args),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         match &command {
             Command::Run(args) => run::run(args).await,
             Command::Quantize(args) => quantize::run(args).await,
+            Command::Profile(args) => profile::run(args).await,
             Command::Compare(args) => compare::run(args).await,
         }
     });
@@ -84,6 +88,9 @@ mod tests {
             &["run"],
             &["run", "m.onnx", "--repeat", "0"],
             &["quantize", "m.onnx", "-o", "y.onnx"],
+            &["profile"],
+            &["profile", "cnn", "--mode", "quarter"],
+            &["profile", "cnn", "--repeat", "0"],
         ] {
             let args = ["weighbridge"].iter().chain(refused);
             assert!(Cli::try_parse_from(args).is_err(), "{refused:?}");

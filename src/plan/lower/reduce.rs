@@ -345,6 +345,7 @@ impl<'m> Lowering<'m> {
             let bindings = GemmBindings { a: s.view(&a), b, bias: None, out: s.view(&out), batch };
             Gemm::with_kernels(s.kernels, &d)?.bind(&bindings)
         });
+        self.products(batch * m * k * n);
     }
 
     /// The mask of scores of a shape, its outer dimensions and the scores' merged to three.
