@@ -7,6 +7,7 @@ use crate::tensor::{Element, Tensor, View};
 
 /// What a time was taken with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum Clock {
     /// The device's timestamps before and after a compute pass: the kernels' time, and nothing of the host's.
     Timestamps,

@@ -54,6 +54,7 @@
 //! | [`calibrate`] | the ranges that static int8 needs |
 //! | [`gpu`], [`Session`] | for those without a device of their own |
 //! | [`tune`] | variants chosen by measurement |
+//! | [`profile`] | the time of each dispatch, beside what the device does at most |
 //! | [`evaluate`] | accuracy, agreement and latency of variants, and the report on them |
 #![deny(missing_docs)]
 
@@ -68,6 +69,7 @@ pub mod onnx;
 pub mod ops;
 pub mod optimize;
 pub mod plan;
+pub mod profile;
 pub mod quant;
 pub mod reference;
 mod session;

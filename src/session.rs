@@ -5,6 +5,7 @@ use crate::gpu::Gpu;
 use crate::graph::Model;
 use crate::kernel::Chosen;
 use crate::plan::{Frame, Observe, Plan, PlanDescriptor, Weights};
+use crate::profile::{self, Profile, Roofline};
 use crate::tensor::Tensor;
 use crate::tune::{Tuned, Tuner};
 use std::collections::VecDeque;
@@ -125,13 +126,11 @@ impl<'g> Session<'g> {
     pub async fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>> {
         let shapes: Vec<(&str, Vec<usize>)> = inputs.iter().map(|(n, t)| (*n, t.shape().to_vec())).collect();
         let prepared = self.prepare(&shapes)?;
-        let ports = prepared.plan.outputs();
-        let sources: Vec<_> = ports.iter().zip(&prepared.outputs).map(|(p, b)| (b, p.bytes())).collect();
         let words = {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            prepared.write(self.gpu, inputs)?;
-            self.gpu.run(|pass| prepared.frame.record(pass), &sources)?
+            self.run_prepared(&prepared, inputs)?
         };
+        let ports = prepared.plan.outputs();
         ports.iter().zip(words).map(|(p, w)| Tensor::from_device_words(&p.shape, p.element, &w)).collect()
     }
 
@@ -170,6 +169,30 @@ impl<'g> Session<'g> {
     /// See [`Session::run`].
     pub fn chosen(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Chosen>> {
         Ok(self.prepare(inputs)?.frame.chosen().copied().collect())
+    }
+
+    /// The time of each dispatch, and what it amounts to beside what the device does at most.
+    ///
+    /// The inputs are uploaded once, and the network runs `repeat` times (at least once) with each dispatch in a compute
+    /// pass of its own, as many times in one pass, and as many times as [`Session::run`] does it; the fastest counts.
+    ///
+    /// # Errors
+    /// See [`Session::run`].
+    pub fn profile(&self, inputs: &[(&str, &Tensor)], roofline: &Roofline, repeat: usize) -> Result<Profile> {
+        let shapes: Vec<(&str, Vec<usize>)> = inputs.iter().map(|(n, t)| (*n, t.shape().to_vec())).collect();
+        let prepared = self.prepare(&shapes)?;
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = || self.run_prepared(&prepared, inputs).map(drop);
+        run()?;
+        profile::measure(self.gpu, &prepared.plan, &prepared.frame, roofline, repeat, run)
+    }
+
+    /// Uploads, runs and reads the outputs' words back, for whoever has the turn.
+    fn run_prepared(&self, prepared: &Prepared, inputs: &[(&str, &Tensor)]) -> Result<Vec<Vec<u32>>> {
+        let ports = prepared.plan.outputs();
+        let sources: Vec<_> = ports.iter().zip(&prepared.outputs).map(|(p, b)| (b, p.bytes())).collect();
+        prepared.write(self.gpu, inputs)?;
+        self.gpu.run(|pass| prepared.frame.record(pass), &sources)
     }
 
     fn prepare(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Arc<Prepared>> {

@@ -197,7 +197,8 @@ macro_rules! twin {
 fn twins() -> BTreeMap<&'static str, Twin> {
     let gemm = twin!(ops::Params: m, n, k, k_words, chunks, a_pitch, b_pitch, out_pitch, a_batch, b_batch, out_batch,
         column_batch, row_batch, tiles_m, tiles_n, tiles, lo, hi, height, width, out_height, out_width, stride_y,
-        stride_x, pad_y, pad_x, dilation_y, dilation_x, kernel_x, tap_words, last_mask, groups, group_chunks);
+        stride_x, pad_y, pad_x, dilation_y, dilation_x, kernel_x, tap_words, last_mask, groups, group_chunks, heads,
+        a_head, b_head, out_head, a_first, b_first, out_first);
     let elementwise = twin!(ops::ElementwiseParams: rows, columns, units, total, x_pitch, out_pitch, lo, hi);
     let minmax = twin!(ops::MinMaxParams: channels, parts, groups, units, columns, x_pitch, run_rows, rows, lanes,
         blocks, mode, constant);
@@ -214,7 +215,8 @@ fn twins() -> BTreeMap<&'static str, Twin> {
     let softmax = twin!(ops::SoftmaxParams: rows, columns, units, lanes, x_pitch, out_pitch, scale, logarithm, nan,
         length_1, length_2, mask_0, mask_1, mask_2, mask_column);
     let norm = twin!(ops::NormParams: rows, columns, units, lanes, x_pitch, out_pitch, rms, epsilon, inverse, groups,
-        channels, inner, scale_step, bias_step);
+        channels, inner, scale_step, bias_step, addend_pitch, sum_pitch, int8_pitch, qmin, qmax, symmetric_zero, eps);
+    let roofline = twin!(ops::RooflineParams: count);
     let reduce = twin!(ops::ReduceParams: outputs, n, inner, lanes, flip, latest);
     let scan = twin!(ops::ScanParams: outputs, n, inner, exclusive, backwards);
     let broadcast = twin!(ops::BroadcastParams: total, quads, columns, out_pitch, step, length, a_apart, b_apart,
@@ -252,6 +254,7 @@ fn twins() -> BTreeMap<&'static str, Twin> {
         ("dequantize", elementwise),
         ("minmax", minmax),
         ("minmax_fold", minmax),
+        ("roofline", roofline),
         ("permute", permute),
         ("reshape", permute),
         ("pool", pool),

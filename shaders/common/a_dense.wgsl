@@ -1,8 +1,8 @@
-// Rows of a dense matrix: [batch, m, k].
+// Rows of a dense matrix: [batch, m, k], or heads side by side in [outer, m, heads * k].
 struct ARow { word: u32 }
 struct Cursor { chunk: u32 }
 
-fn a_row(batch: u32, row: u32) -> ARow { return ARow(batch * p.a_batch + row * p.a_pitch); }
+fn a_row(batch: u32, row: u32) -> ARow { return ARow(a_of(batch) + row * p.a_pitch); }
 fn cursor_at(chunk: u32) -> Cursor { return Cursor(chunk); }
 fn cursor_next(c: Cursor) -> Cursor { return Cursor(c.chunk + 1u); }
 //% if A_VEC

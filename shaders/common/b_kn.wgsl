@@ -8,7 +8,7 @@ fn b_at(base: u32, k: u32, word: u32) -> u32 {
     return select(0u, w, k < p.k && word < columns);
 }
 fn b_load(batch: u32, word: u32, column: u32) -> BWord {
-    let base = batch * p.b_batch;
+    let base = b_of(batch);
     let k = word * PER_WORD;
     let c = column / PER_WORD;
 //% if KN_32

@@ -6,7 +6,7 @@ fn b_word(base: u32, word: u32, column: u32) -> u32 {
     return select(0u, w, column < p.n && word < p.k_words);
 }
 fn b_load(batch: u32, word: u32, column: u32) -> BWord {
-    let base = batch * p.b_batch;
+    let base = b_of(batch);
     return vec4<u32>(b_word(base, word, column), b_word(base, word, column + 1u),
         b_word(base, word, column + 2u), b_word(base, word, column + 3u));
 }

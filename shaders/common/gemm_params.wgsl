@@ -34,6 +34,15 @@ struct Params {
     last_mask: u32,      // int8: which bytes of a pixel's last word are channels
     groups: u32,         // channel groups
     group_chunks: u32,   // weights with a scale for each group along k: chunks in a group
+    // HEADS: products side by side in the rows of a matrix. A batch is then outer << 16 | head, and a_batch, b_batch
+    // and out_batch are words from outer to outer. `tile_of` makes it, `a_of`, `b_of` and `out_of` take it apart.
+    heads: u32,          // products side by side
+    a_head: u32,         // words from head to head
+    b_head: u32,
+    out_head: u32,
+    a_first: u32,        // words before the first head
+    b_first: u32,
+    out_first: u32,
 }
 
 struct QuantParams { scale: f32, inv_scale: f32, zero_point: i32, limits: i32 }
@@ -46,5 +55,25 @@ fn tile_of(group: vec3<u32>, groups: vec3<u32>) -> vec3<u32> {
     let t = group.x + group.y * groups.x;
     if t >= p.tiles { return vec3<u32>(0u, p.tiles_m, 0u); }
     let row = t / p.tiles_n;
-    return vec3<u32>(t % p.tiles_n, row % p.tiles_m, row / p.tiles_m);
+    let batch = row / p.tiles_m;
+//% if HEADS
+    // Divided once here, since b is found again for every word of it.
+    let outer = batch / p.heads;
+    return vec3<u32>(t % p.tiles_n, row % p.tiles_m, outer << 16u | (batch - outer * p.heads));
+//% end
+//% if !HEADS
+    return vec3<u32>(t % p.tiles_n, row % p.tiles_m, batch);
+//% end
 }
+
+// The first word of a batch.
+//% if HEADS
+fn a_of(batch: u32) -> u32 { return p.a_first + (batch >> 16u) * p.a_batch + (batch & 0xffffu) * p.a_head; }
+fn b_of(batch: u32) -> u32 { return p.b_first + (batch >> 16u) * p.b_batch + (batch & 0xffffu) * p.b_head; }
+fn out_of(batch: u32) -> u32 { return p.out_first + (batch >> 16u) * p.out_batch + (batch & 0xffffu) * p.out_head; }
+//% end
+//% if !HEADS
+fn a_of(batch: u32) -> u32 { return batch * p.a_batch; }
+fn b_of(batch: u32) -> u32 { return batch * p.b_batch; }
+fn out_of(batch: u32) -> u32 { return batch * p.out_batch; }
+//% end

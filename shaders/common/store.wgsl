@@ -1,6 +1,6 @@
 // Four columns of a float result. Columns past n are stored as zeros where they share a word with real ones.
 fn store(batch: u32, row: u32, column: u32, y: vec4<f32>) {
-    let base = batch * p.out_batch + row * p.out_pitch;
+    let base = out_of(batch) + row * p.out_pitch;
 //% if OUT_F32
 //% if OUT_VEC
     out[(base + column) / 4u] = bitcast<vec4<u32>>(y);

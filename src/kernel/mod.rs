@@ -223,6 +223,12 @@ impl Dispatch {
     pub fn label(&self) -> &str {
         &self.kernel.label
     }
+
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+    }
 }
 
 /// An op bound to its buffers: one or more dispatches, recorded as often as wanted.
@@ -246,11 +252,12 @@ impl Call {
 
     /// Records the dispatches into the caller's pass. Infallible and repeatable.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        for d in &self.dispatches {
-            pass.set_pipeline(&d.kernel.pipeline);
-            pass.set_bind_group(0, &d.group, &[]);
-            pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
-        }
+        self.dispatches.iter().for_each(|d| d.record(pass));
+    }
+
+    /// Records one of the dispatches.
+    pub(crate) fn record_only(&self, dispatch: usize, pass: &mut wgpu::ComputePass<'_>) {
+        self.dispatches[dispatch].record(pass);
     }
 
     /// What was chosen for each product among the dispatches.

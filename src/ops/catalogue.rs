@@ -26,12 +26,13 @@ pub fn catalogue() -> Vec<Shader> {
     let ways_out = ways_out().into_iter().map(|form| form.shader(name(&form)));
     let functions = functions().into_iter().map(|form| form.shader(name(&form)));
     let weight_only = weight_only().into_iter().map(|form| form.shader("gemm weight-only"));
-    ways_in.chain(ways_out).chain(functions).chain(weight_only).chain(super::shaders()).collect()
+    let heads = heads().into_iter().map(|form| form.shader(name(&form)));
+    ways_in.chain(ways_out).chain(functions).chain(heads).chain(weight_only).chain(super::shaders()).collect()
 }
 
 fn name(form: &Form) -> &'static str {
     match (form.source, form.is_int8()) {
-        (Source::Dense, false) => "gemm",
+        (Source::Dense | Source::Heads, false) => "gemm",
         (Source::Dense, true) => "gemm_i8",
         _ => "conv",
     }
@@ -78,6 +79,23 @@ fn functions() -> Vec<Form> {
 }
 
 const BOTH: [bool; 2] = [false, true];
+
+/// Products side by side, of floats.
+fn heads() -> Vec<Form> {
+    let mut all = Vec::new();
+    for operand in [Operand::F32, Operand::F16] {
+        for blocking in BLOCKINGS {
+            for (layout, a_vec) in [Layout::Nk, Layout::Kn].into_iter().flat_map(|l| BOTH.map(|vec| (l, vec)))
+            {
+                for out in [Element::F32, Element::F16] {
+                    let form = Form { layout, a_vec, out, ..plain(operand, blocking, Source::Heads) };
+                    all.push(Form { out_vec: a_vec && out == Element::F32, ..form });
+                }
+            }
+        }
+    }
+    all
+}
 
 /// All ways in which operands reach a thread.
 fn ways_in() -> Vec<Form> {

@@ -8,7 +8,8 @@ use crate::graph::{Activation, Window};
 use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Patch, Problem};
 use crate::ops::gemm::{b_matrix, bounds, last, out_vec};
 use crate::ops::gemm_i8::{EpilogueBindings, check_out};
-use crate::ops::tile::{self, Form, Int8, Packed, Params, Source, to_u32};
+use crate::ops::pack::Packed;
+use crate::ops::tile::{self, Form, Int8, Params, Source, to_u32};
 use crate::tensor::{Element, Tensor, View};
 
 /// What is asked of a [`Conv`].

@@ -53,6 +53,30 @@ pub struct GemmBindings<'a> {
     pub batch: usize,
 }
 
+/// Which matrices of a batch of products lie side by side in the rows of their view, as the heads of an attention do,
+/// and not one below the other: `[outer * rows, .. count heads of columns ..]`. Product `i` is head `i % count` of outer
+/// `i / count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Heads; they divide the batch.
+    pub count: usize,
+    /// Where those of `a` are, each `[m, k]`.
+    pub a: Option<HeadColumns>,
+    /// Where those of `b` are, each `[n, k]` or `[k, n]`. Not packed.
+    pub b: Option<HeadColumns>,
+    /// Where those of the output are, each `[m, n]`.
+    pub out: Option<HeadColumns>,
+}
+
+/// Which columns of a view are heads: both whole `u32` words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadColumns {
+    /// The first column of the first head.
+    pub first: usize,
+    /// Columns of each head; the next one follows at once.
+    pub columns: usize,
+}
+
 /// Matrix multiplication in f32 or f16. See [`crate::reference::gemm`] for what it computes.
 pub struct Gemm {
     kernels: Kernels,
@@ -91,9 +115,27 @@ impl Gemm {
     /// # Errors
     /// [`Error::Shape`], [`Error::Element`], [`Error::View`] or [`Error::Limit`], with the numbers.
     pub fn bind(&self, b: &GemmBindings<'_>) -> Result<Call> {
-        let (d, device) = (&self.descriptor, self.kernels.device());
-        let (n, k) = (b.out.columns, b.a.columns);
+        let d = &self.descriptor;
         let params = product(OP, [&b.a, &b.b, &b.out], [d.element, d.out], d.layout, b.batch)?;
+        self.call(b, params, Source::Dense)
+    }
+
+    /// The same of products that lie side by side.
+    ///
+    /// # Errors
+    /// See [`Gemm::bind`]; [`Error::Argument`] for packed `b` and for heads that are not whole words.
+    pub fn bind_heads(&self, b: &GemmBindings<'_>, heads: &Heads) -> Result<Call> {
+        let d = &self.descriptor;
+        if d.layout == Layout::Packed {
+            return Err(Error::Argument { op: OP, detail: "packed b does not lie side by side".into() });
+        }
+        let params = side_by_side(OP, b, [d.element, d.out], d.layout, heads)?;
+        self.call(b, params, Source::Heads)
+    }
+
+    fn call(&self, b: &GemmBindings<'_>, params: Params, source: Source) -> Result<Call> {
+        let (d, device) = (&self.descriptor, self.kernels.device());
+        let (n, k) = (params.n as usize, params.k as usize);
         if let Some(bias) = &b.bias {
             if (bias.element, bias.rows, bias.columns) != (Element::F32, 1, n) {
                 let (got, rows, columns) = (bias.element, bias.rows, bias.columns);
@@ -101,7 +143,9 @@ impl Gemm {
                 return Err(Error::Shape { op: OP, detail });
             }
         }
-        let aligned = b.a.pitch.is_multiple_of(4) && k.is_multiple_of(4 * d.element.per_word());
+        let fours = |words: [u32; 3]| words.iter().all(|w| w.is_multiple_of(4));
+        let aligned = k.is_multiple_of(4 * d.element.per_word())
+            && fours([params.a_pitch, params.a_first, params.a_head]);
         let problem = Problem {
             element: d.element,
             weight_only: false,
@@ -118,14 +162,14 @@ impl Gemm {
         let form = Form {
             operand: chosen.choice.operand,
             blocking: chosen.choice.blocking,
-            source: Source::Dense,
+            source,
             layout: d.layout,
             out: d.out,
             bias: b.bias.is_some(),
             activate,
             function,
             a_vec: aligned,
-            out_vec: out_vec(&b.out),
+            out_vec: out_vec(&b.out) && fours([params.n, params.out_first, params.out_head]),
             fold: false,
             int8: Int8::default(),
         };
@@ -263,4 +307,110 @@ pub(crate) fn b_matrix(
         });
     }
     Ok(if b.rows == rows { 1 } else { batch })
+}
+
+/// One operand of products, some side by side: the shape of each, and words between them.
+struct Placed {
+    rows: usize,
+    columns: usize,
+    outer: usize,
+    head: usize,
+    first: usize,
+}
+
+impl Placed {
+    /// `batch` matrices below each other, or `count` of them side by side.
+    fn new(
+        op: &'static str,
+        name: &str,
+        view: &View<'_>,
+        heads: Option<HeadColumns>,
+        [batch, count]: [usize; 2],
+    ) -> Result<Self> {
+        let per_word = view.element.per_word();
+        let below = if heads.is_some() { batch / count } else { batch };
+        if !view.rows.is_multiple_of(below) {
+            let detail = format!("{name} has {} rows for {below} matrices", view.rows);
+            return Err(Error::Shape { op, detail });
+        }
+        let rows = view.rows / below;
+        let Some(HeadColumns { first, columns }) = heads else {
+            let head = rows * view.pitch;
+            return Ok(Self { rows, columns: view.columns, outer: count * head, head, first: 0 });
+        };
+        let (words, end) = (view.element.words(columns), columns.checked_mul(count));
+        if end.and_then(|end| end.checked_add(first)).is_none_or(|end| end > view.columns) {
+            let detail = format!(
+                "{count} heads of {columns} columns from column {first} on are not within the {} of {name}",
+                view.columns
+            );
+            return Err(Error::Shape { op, detail });
+        }
+        if !first.is_multiple_of(per_word) || !columns.is_multiple_of(per_word) {
+            let detail = format!(
+                "heads of {name} begin at column {first} and are {columns} wide: both must be whole words of {per_word}"
+            );
+            return Err(Error::Argument { op, detail });
+        }
+        Ok(Self { rows, columns, outer: rows * view.pitch, head: words, first: view.element.words(first) })
+    }
+}
+
+/// [`product`] of matrices that lie side by side.
+fn side_by_side(
+    op: &'static str,
+    b: &GemmBindings<'_>,
+    elements: [Element; 2],
+    layout: Layout,
+    heads: &Heads,
+) -> Result<Params> {
+    let (batch, count) = (b.batch, heads.count);
+    if count == 0 || batch == 0 || !batch.is_multiple_of(count) {
+        let detail = format!("{batch} products in heads of {count}: they must divide evenly");
+        return Err(Error::Shape { op, detail });
+    }
+    // Both are halves of one number in the kernel.
+    for (what, needed) in [("number of heads", count), ("number of products without heads", batch / count)] {
+        if needed > 0xffff {
+            return Err(Error::Limit { op, what: what.into(), needed: needed as u64, limit: 0xffff });
+        }
+    }
+    if [b.a.element, b.b.element, b.out.element] != [elements[0], elements[0], elements[1]] {
+        let got = [b.a.element, b.b.element, b.out.element];
+        let detail = format!("a, b and out are {got:?}, but the descriptor says {elements:?}");
+        return Err(Error::Shape { op, detail });
+    }
+    let place = |name, view, columns| Placed::new(op, name, view, columns, [batch, count]);
+    let (a, out) = (place("a", &b.a, heads.a)?, place("out", &b.out, heads.out)?);
+    let of_b = place("b", &b.b, heads.b)?;
+    let (m, n, k) = (a.rows, out.columns, a.columns);
+    let want = if layout == Layout::Nk { [n, k] } else { [k, n] };
+    if out.rows != m || [of_b.rows, of_b.columns] != want {
+        let detail = format!(
+            "each a is [{m}, {k}], each out [{}, {n}] and each b [{}, {}] ({layout:?}): expected {want:?}",
+            out.rows, of_b.rows, of_b.columns
+        );
+        return Err(Error::Shape { op, detail });
+    }
+    let int = |what, value| to_u32(op, what, value);
+    Ok(Params {
+        m: int("m", m)?,
+        n: int("n", n)?,
+        k: int("k", k)?,
+        k_words: int("k", elements[0].words(k))?,
+        a_pitch: int("pitch of a", b.a.pitch)?,
+        b_pitch: int("pitch of b", b.b.pitch)?,
+        out_pitch: int("pitch of out", b.out.pitch)?,
+        a_batch: int("batch of a", a.outer)?,
+        b_batch: int("batch of b", of_b.outer)?,
+        out_batch: int("batch of out", out.outer)?,
+        heads: int("heads", count)?,
+        a_head: int("head of a", a.head)?,
+        b_head: int("head of b", of_b.head)?,
+        out_head: int("head of out", out.head)?,
+        a_first: int("first column of a", a.first)?,
+        b_first: int("first column of b", of_b.first)?,
+        out_first: int("first column of out", out.first)?,
+        ..Default::default()
+    })
 }

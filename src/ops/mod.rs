@@ -16,6 +16,7 @@ mod gemm_i8;
 mod gemm_weight_only;
 mod minmax;
 mod norm;
+mod pack;
 mod permute;
 mod pool;
 mod quant_params;
@@ -23,6 +24,7 @@ mod quantize;
 mod quantize_rows;
 mod reduce;
 mod resize;
+pub(crate) mod roofline;
 mod rows;
 mod select;
 mod softmax;
@@ -43,13 +45,14 @@ pub use conv_transpose::{
     ConvTranspose, ConvTransposeBindings, ConvTransposeDescriptor, ConvTransposeParams,
 };
 pub use gather::{Gather, GatherBindings, GatherDescriptor, GatherParams};
-pub use gemm::{Gemm, GemmBindings, GemmDescriptor};
+pub use gemm::{Gemm, GemmBindings, GemmDescriptor, HeadColumns, Heads};
 pub use gemm_i8::{EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor};
 pub use gemm_weight_only::{
     GemmWeightOnly, GemmWeightOnlyBindings, GemmWeightOnlyDescriptor, PackedWeightOnly,
 };
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
-pub use norm::{Norm, NormBindings, NormDescriptor, NormParams};
+pub use norm::{Norm, NormBindings, NormDescriptor, NormInt8, NormParams};
+pub use pack::Packed;
 pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};
 pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
 pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
@@ -59,11 +62,12 @@ pub use reduce::{
     Fold, Reduce, ReduceBindings, ReduceDescriptor, ReduceParams, Scan, ScanDescriptor, ScanParams,
 };
 pub use resize::{Resize, ResizeBindings, ResizeDescriptor, ResizeParams, ResizeTap};
+pub use roofline::RooflineParams;
 pub use rows::{ElementwiseParams, Team};
 pub use select::{Select, SelectBindings, SelectDescriptor};
 pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
 pub use strided::{Axis, Outside, Strided, StridedAxis, StridedBindings, StridedDescriptor, StridedParams};
-pub use tile::{Packed, Params};
+pub use tile::Params;
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
 /// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
@@ -83,6 +87,7 @@ pub fn shaders() -> Vec<Shader> {
         quantize::shaders(),
         quantize_rows::shaders(),
         reduce::shaders(),
+        roofline::shaders(),
         softmax::shaders(),
         select::shaders(),
         resize::shaders(),

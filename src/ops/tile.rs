@@ -5,7 +5,7 @@ use crate::kernel::{
     self, Blocking, Call, Chosen, Dispatch, Kernels, Layout, Operand, Shader, Slot, Variant,
 };
 use crate::ops::function;
-use crate::tensor::{Data, Element, Tensor, View};
+use crate::tensor::{Element, View};
 
 /// Twin of `Params` in `shaders/common/gemm_params.wgsl`, where each field is explained.
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
@@ -45,6 +45,13 @@ pub struct Params {
     pub last_mask: u32,
     pub groups: u32,
     pub group_chunks: u32,
+    pub heads: u32,
+    pub a_head: u32,
+    pub b_head: u32,
+    pub out_head: u32,
+    pub a_first: u32,
+    pub b_first: u32,
+    pub out_first: u32,
 }
 
 /// Where the rows of `a` come from.
@@ -52,6 +59,8 @@ pub struct Params {
 pub(crate) enum Source {
     /// Rows of a matrix.
     Dense,
+    /// Rows of matrices that lie side by side.
+    Heads,
     /// Patches of an image.
     Patch,
     /// Channel groups too small for a matrix product: a thread for each four outputs.
@@ -154,10 +163,11 @@ impl Form {
             ("B_PER_CHANNEL", flag(self.int8.b_per_channel)),
             ("B_ZERO", flag(self.int8.b_zero)),
             ("DEPTHWISE", flag(depthwise)),
+            ("HEADS", flag(self.source == Source::Heads)),
         ];
         consts.extend(self.function.map(function::consts).into_iter().flatten());
         let operands = match self.source {
-            Source::Dense => include_str!("../../shaders/common/a_dense.wgsl"),
+            Source::Dense | Source::Heads => include_str!("../../shaders/common/a_dense.wgsl"),
             Source::Patch => include_str!("../../shaders/common/a_patch.wgsl"),
             Source::Grouped { .. } => "",
         };
@@ -185,7 +195,7 @@ impl Form {
             main,
         ];
         let label = format!(
-            "{name}/{} {}{}{}{}",
+            "{name}/{} {}{}{}{}{}",
             self.operand.name(),
             match self.source {
                 Source::Grouped { depthwise: true } => "depthwise".into(),
@@ -198,6 +208,7 @@ impl Form {
                 Layout::Packed => "",
             },
             if self.a_vec || operands.is_empty() { "" } else { " by words" },
+            if self.source == Source::Heads { " heads" } else { "" },
             self.function.map_or(String::new(), |f| format!(" {}", f.to_lowercase())),
         );
         Variant { label, enable: if native { &["f16"] } else { &[] }, consts: &consts, files: &files }
@@ -297,84 +308,6 @@ pub(crate) fn to_u32(op: &'static str, what: &'static str, value: usize) -> Resu
         needed: value as u64,
         limit: u32::MAX.into(),
     })
-}
-
-/// Weights packed for the lanes of the kernels, on the host.
-///
-/// `[groups, k words rounded up to 4, columns rounded up to 4]` words, each the next elements along k of one
-/// column; padding is zero, so that it adds nothing to a sum.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Packed {
-    /// The words.
-    pub words: Vec<u32>,
-    /// Words of k, rounded up to 4: rows of one group.
-    pub rows: usize,
-    /// Columns rounded up to 4.
-    pub pitch: usize,
-    /// Of int8 weights, the sum of each column: what the zero point of `a` is multiplied by.
-    pub sums: Vec<i32>,
-}
-
-impl Packed {
-    /// Packs weights of shape `[n, .., c]`: each of the `n` outputs a column, its elements in row-major order with
-    /// the innermost dimension padded to whole words (as activations are). With `groups`, `n / groups` at a time.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the tensor has no dimension or `groups` does not divide `n`; [`Error::Element`] for
-    /// elements that no kernel takes.
-    pub fn new(weights: &Tensor, groups: usize) -> Result<Self> {
-        let op = "pack";
-        let n = weights.shape().first().copied().unwrap_or(0);
-        if groups == 0 || !n.is_multiple_of(groups) || weights.shape().is_empty() {
-            return Err(Error::Shape {
-                op,
-                detail: format!("weights {:?} in {groups} groups", weights.shape()),
-            });
-        }
-        let words = weights.to_device_words()?;
-        let k_words = words.len().checked_div(n).unwrap_or(0);
-        let (per_group, rows) = (n / groups, k_words.next_multiple_of(4));
-        let pitch = per_group.next_multiple_of(4);
-        let mut packed = vec![0; groups * rows * pitch];
-        for (column, k) in words.chunks(k_words.max(1)).enumerate() {
-            let base = column / per_group * rows * pitch + column % per_group;
-            for (row, &word) in k.iter().enumerate() {
-                packed[base + row * pitch] = word;
-            }
-        }
-        Ok(Self { words: packed, rows, pitch, sums: column_sums(weights, n) })
-    }
-}
-
-impl Packed {
-    /// Lays weights of shape `[n, .., c]` out for small channel groups: a row of `n` for each of the others.
-    pub(crate) fn by_taps(weights: &Tensor) -> Result<Self> {
-        let n = weights.shape().first().copied().unwrap_or(0);
-        let k = weights.len().checked_div(n).unwrap_or(0);
-        let order = (0..weights.len()).map(|i| i % n * k + i / n);
-        let data = match weights.data() {
-            Data::F32(v) => Data::F32(order.map(|i| v[i]).collect()),
-            Data::F16(v) => Data::F16(order.map(|i| v[i]).collect()),
-            Data::I8(v) => Data::I8(order.map(|i| v[i]).collect()),
-            _ => {
-                return Err(Error::Element {
-                    op: "pack",
-                    got: weights.element(),
-                    expected: "F32, F16 or I8",
-                });
-            }
-        };
-        let pitch = weights.element().words(n);
-        let sums = column_sums(weights, n);
-        Ok(Self { words: Tensor::new([k, n], data)?.to_device_words()?, rows: k, pitch, sums })
-    }
-}
-
-/// Of int8 weights, the sum of each of the `n` columns: what the zero point of `a` is multiplied by.
-fn column_sums(weights: &Tensor, n: usize) -> Vec<i32> {
-    let Data::I8(v) = weights.data() else { return Vec::new() };
-    let k = v.len().checked_div(n).unwrap_or(0);
-    (0..n).map(|i| v[i * k..(i + 1) * k].iter().map(|&x| i32::from(x)).sum()).collect()
 }
 
 /// The binding of an optional view; without one, a few zeros that the kernel does not read.

@@ -145,15 +145,19 @@ impl<'a> Scope<'a> {
 type Bind = Box<dyn Fn(&Scope<'_>) -> Result<Call> + Send + Sync>;
 
 /// One op of the plan.
-struct Step {
+pub(crate) struct Step {
     /// The node it comes from.
-    node: String,
+    pub node: String,
     /// What it does.
-    op: &'static str,
+    pub op: &'static str,
     /// Shapes for people.
-    shapes: String,
+    pub shapes: String,
     /// Bytes read and written.
-    bytes: u64,
+    pub bytes: u64,
+    /// Multiplications and additions of a product; 0 for what only moves elements or computes little on each.
+    pub operations: u64,
+    /// Type of its first operand.
+    pub element: Element,
     /// Why this op and not another.
     why: &'static str,
     /// Names of the nodes that were fused into its node.
@@ -259,6 +263,11 @@ impl Plan {
     /// The outputs, in the model's order.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
+    }
+
+    /// Its steps in order: [`Frame::calls`] of a frame of the plan has a call for each.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// What the plan takes of GPU memory, without the caller's inputs and outputs.
@@ -419,6 +428,11 @@ impl Frame {
     /// What was chosen for each matrix product and convolution, in the plan's order.
     pub fn chosen(&self) -> impl Iterator<Item = &Chosen> {
         self.calls.iter().flat_map(Call::chosen)
+    }
+
+    /// A call for each step of the plan.
+    pub(crate) fn calls(&self) -> &[Call] {
+        &self.calls
     }
 
     /// How many dispatches are recorded.

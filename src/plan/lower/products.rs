@@ -184,6 +184,7 @@ impl<'m> Lowering<'m> {
                 out: s.view(&out),
             })
         });
+        self.products(batch * out_height * out_width * n * (channels / groups) * kernel_y * kernel_x);
         let params = epilogue.and_then(|e| e.out_params);
         self.done(node, Slot { matrix: out, order: Order::ChannelsLast, params });
         Ok(())
@@ -263,6 +264,7 @@ impl<'m> Lowering<'m> {
             let bias = bias.as_ref().map(|m| s.view(m));
             Gemm::with_kernels(s.kernels, &d)?.bind(&GemmBindings { a, b, bias, out, batch: 1 })
         });
+        self.products(x_matrix.rows * n * k);
         let params = epilogue.and_then(|e| e.out_params);
         self.done(node, Slot { matrix: out, order: Order::Natural, params });
         Ok(())
@@ -317,6 +319,7 @@ impl<'m> Lowering<'m> {
                 out: s.view(&out),
             })
         });
+        self.products(x.rows * n * k);
         self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
         Ok(())
     }
@@ -354,6 +357,7 @@ impl<'m> Lowering<'m> {
             let bindings = GemmBindings { a: s.view(&a), b, bias: None, out: s.view(&out), batch };
             Gemm::with_kernels(s.kernels, &d)?.bind(&bindings)
         });
+        self.products(out.rows * n * k);
         self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
         Ok(())
     }
