@@ -33,7 +33,7 @@ mod tile;
 mod unary;
 
 pub use crate::kernel::{
-    Blocking, Call, Choice, Chosen, Kernels, Layout, Operand, Origin, Patch, Problem, Shader,
+    Blocking, Call, Choice, Chosen, Kernels, Layout, Measured, Operand, Origin, Patch, Problem, Shader,
 };
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
 pub use binary::{Binary, BinaryBindings, BinaryDescriptor};
