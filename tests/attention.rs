@@ -142,7 +142,7 @@ const SMALL: Encoder = Encoder {
     layers: 2,
     heads: 3,
     d: 8,
-    inner: 40,
+    inner: 64,
     masked: true,
     two_steps: false,
     key_bias: true,

@@ -62,8 +62,8 @@ fn allocations(gpu: &Gpu, record: impl Fn(&mut wgpu::ComputePass<'_>)) -> usize 
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
-/// A kernel that does nothing, in two pipelines, and its bind group.
-fn by_hand(device: &wgpu::Device) -> ([wgpu::ComputePipeline; 2], wgpu::BindGroup) {
+/// A small kernel in two pipelines, and two bind groups: wgpu drops one that is set already.
+fn by_hand(device: &wgpu::Device) -> ([wgpu::ComputePipeline; 2], [wgpu::BindGroup; 2]) {
     let source = "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
         @compute @workgroup_size(1) fn main() { x[0] = 1u; }";
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -87,18 +87,22 @@ fn by_hand(device: &wgpu::Device) -> ([wgpu::ComputePipeline; 2], wgpu::BindGrou
         usage: wgpu::BufferUsages::STORAGE,
         mapped_at_creation: false,
     });
-    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: None,
-        layout: &pipelines[0].get_bind_group_layout(0),
-        entries: &[wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() }],
-    });
-    (pipelines, group)
+    let layout = pipelines[0].get_bind_group_layout(0);
+    let group = || {
+        device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &layout,
+            entries: &[wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() }],
+        })
+    };
+    let groups = [group(), group()];
+    (pipelines, groups)
 }
 
 #[test]
 fn recording_allocates_what_wgpu_does_and_no_more() {
     let Some(gpu) = gpu() else { return };
-    let (pipelines, group) = by_hand(gpu.device());
+    let (pipelines, groups) = by_hand(gpu.device());
     let layers = 30;
     let mlp = transformer::mlp(layers, 32);
     let dynamic = optimize::dynamic_int8(&mlp, &Default::default()).unwrap();
@@ -115,7 +119,7 @@ fn recording_allocates_what_wgpu_does_and_no_more() {
                     if i < sets {
                         pass.set_pipeline(&pipelines[i % 2]);
                     }
-                    pass.set_bind_group(0, &group, &[]);
+                    pass.set_bind_group(0, &groups[i % 2], &[]);
                     pass.dispatch_workgroups(1, 1, 1);
                 }
             })
