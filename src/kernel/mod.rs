@@ -208,6 +208,11 @@ impl Dispatch {
 
     fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.kernel.pipeline);
+        self.record_set(pass);
+    }
+
+    /// The same where the kernel is set already.
+    fn record_set(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
     }
@@ -234,7 +239,23 @@ impl Call {
 
     /// Records the dispatches into the caller's pass. Infallible and repeatable.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.dispatches.iter().for_each(|d| d.record(pass));
+        self.record_after(pass, None);
+    }
+
+    /// The same after a dispatch of `last`, which need not be set again. Returns the kernel that is set then.
+    pub(crate) fn record_after<'c>(
+        &'c self,
+        pass: &mut wgpu::ComputePass<'_>,
+        mut last: Option<&'c Kernel>,
+    ) -> Option<&'c Kernel> {
+        for d in &self.dispatches {
+            if !last.is_some_and(|last| std::ptr::eq(last, &*d.kernel)) {
+                pass.set_pipeline(&d.kernel.pipeline);
+                last = Some(&d.kernel);
+            }
+            d.record_set(pass);
+        }
+        last
     }
 
     /// Records one of the dispatches.
