@@ -173,11 +173,24 @@ impl Call {
 
     /// Records the dispatches into the caller's pass. Infallible and repeatable.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.record_after(pass, None);
+    }
+
+    /// The same after a dispatch of `last`, which need not be set again. Returns the kernel that is set then.
+    pub(crate) fn record_after<'c>(
+        &'c self,
+        pass: &mut wgpu::ComputePass<'_>,
+        mut last: Option<&'c Kernel>,
+    ) -> Option<&'c Kernel> {
         for d in &self.dispatches {
-            pass.set_pipeline(&d.kernel.pipeline);
+            if !last.is_some_and(|last| std::ptr::eq(last, &*d.kernel)) {
+                pass.set_pipeline(&d.kernel.pipeline);
+                last = Some(&d.kernel);
+            }
             pass.set_bind_group(0, &d.group, &[]);
             pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
         }
+        last
     }
 
     /// Kernel and variant of each dispatch, with its workgroups.

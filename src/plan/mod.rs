@@ -367,9 +367,10 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Records every dispatch into the caller's pass. Infallible and repeatable.
+    /// Records every dispatch into the caller's pass. Infallible and repeatable; allocates nothing but what wgpu does for
+    /// the same commands.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.calls.iter().for_each(|call| call.record(pass));
+        self.calls.iter().fold(None, |last, call| call.record_after(pass, last));
     }
 
     /// How many dispatches are recorded.
