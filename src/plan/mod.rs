@@ -5,7 +5,7 @@ mod lower;
 mod pools;
 
 use crate::error::{Error, Result};
-use crate::graph::Model;
+use crate::graph::{Model, ValueId};
 use crate::kernel::{Call, Kernels};
 use crate::ops::Update;
 use crate::tensor::{Element, View};
@@ -31,8 +31,8 @@ pub struct Weights {
     forms: Mutex<HashMap<Form, Vec<Upload>>>,
 }
 
-/// A value of the model, what was made of it, and a number that this depends on.
-type Form = (usize, &'static str, usize);
+/// Values of the model, what was made of them, and a number that this depends on.
+type Form = (Vec<ValueId>, &'static str, usize);
 
 /// A matrix in a buffer of its own.
 #[derive(Clone, Debug)]
