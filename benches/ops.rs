@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{Roofline, Work};
+use common::Work;
 use criterion::{Criterion, Throughput};
 use std::time::Duration;
 use weighbridge::Gpu;
+use weighbridge::profile::Roofline;
 
 fn main() {
     let gpu = pollster::block_on(Gpu::new()).unwrap_or_else(|e| panic!("{e}"));
@@ -15,10 +16,10 @@ fn main() {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
-    let roofline = Roofline::new(&gpu);
+    let roofline = Roofline::measure(&gpu).unwrap_or_else(|e| panic!("{e}"));
     for make in common::groups() {
         let group = make(&gpu);
-        println!("{roofline}");
+        println!("Roofline of this run: {roofline}.");
         let mut bench = criterion.benchmark_group(&group.name);
         bench.throughput(match group.work {
             Work::Operations(n) => Throughput::Elements(n),

@@ -11,8 +11,9 @@
 
 mod common;
 
-use common::{Role, Roofline, Work, measure};
+use common::{Role, Work, measure, peak};
 use weighbridge::Gpu;
+use weighbridge::profile::Roofline;
 
 fn main() {
     let gpu = pollster::block_on(Gpu::new()).unwrap_or_else(|e| panic!("{e}"));
@@ -21,8 +22,8 @@ fn main() {
     let threads = std::thread::available_parallelism().map_or(0, |n| n.get());
     println!("{threads} CPU threads; subgroups of {} to {}.", info.subgroup_min_size, info.subgroup_max_size);
 
-    let roofline = Roofline::new(&gpu);
-    println!("{roofline}");
+    let roofline = Roofline::measure(&gpu).unwrap_or_else(|e| panic!("{e}"));
+    println!("Roofline of this run: {roofline}. Of operations, it is that of f32.");
 
     for make in common::groups() {
         let group = make(&gpu);
@@ -30,7 +31,7 @@ fn main() {
         let of = |role| group.cases.iter().position(|c| c.role == role).map(|i| times[i]);
         let ratio = |to: Option<f64>, time: f64| to.map_or("".into(), |to| format!("{:.2}", to / time));
         let (peak, unit) = (
-            roofline.of(group.work),
+            peak(&roofline, group.work),
             match group.work {
                 Work::Operations(_) => "GFLOP/s",
                 Work::Bytes(_) => "GB/s",

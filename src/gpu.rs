@@ -2,8 +2,40 @@
 #![allow(clippy::disallowed_methods)] // submitting, writing and waiting happen here and nowhere else
 
 use crate::error::{Error, Result};
-use crate::kernel::Kernels;
+use crate::kernel::{Call, Kernels};
 use crate::tensor::{Element, Tensor, View};
+
+/// What a time was taken with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub enum Clock {
+    /// The device's timestamps before and after a compute pass: the kernels' time, and nothing of the host's.
+    Timestamps,
+    /// The host's clock around a submit and the wait for it, since the device has no timestamps. A submit takes tens
+    /// of microseconds by itself, and short kernels seem longer by that.
+    Wall,
+}
+
+impl std::fmt::Display for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Timestamps => "timestamps of the device",
+            Self::Wall => "the host's clock around each submit (no timestamps on this device)",
+        })
+    }
+}
+
+/// How long each of several things took on the device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timings {
+    /// What they were taken with.
+    pub clock: Clock,
+    /// Nanoseconds of each, in the order that they were given.
+    pub nanoseconds: Vec<f64>,
+}
+
+/// Queries in a set, at most: WebGPU's limit.
+const QUERIES: usize = 4096;
 
 /// An adapter's device with its queue and kernels.
 pub struct Gpu {
@@ -241,6 +273,93 @@ impl Gpu {
                 bytemuck::pod_collect_to_vec(part)
             })
             .collect())
+    }
+
+    /// What [`Gpu::time`] takes times with on this device.
+    pub fn clock(&self) -> Clock {
+        let there = self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        if there && self.queue.get_timestamp_period() > 0.0 { Clock::Timestamps } else { Clock::Wall }
+    }
+
+    /// Runs calls one after the other and says how long each took on the device.
+    ///
+    /// With timestamps, each is in a compute pass of its own, and all are in one submit. Times of a first run contain
+    /// what a driver puts off until then, so that the fastest of several runs is what to go by.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device is lost.
+    pub fn time(&self, calls: &[&Call]) -> Result<Timings> {
+        self.time_passes(calls.len(), |i, pass| calls[i].record(pass))
+    }
+
+    /// The same for whatever `record` puts into each of `passes` compute passes.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device is lost.
+    pub fn time_passes(
+        &self,
+        passes: usize,
+        record: impl Fn(usize, &mut wgpu::ComputePass<'_>),
+    ) -> Result<Timings> {
+        let clock = self.clock();
+        let mut nanoseconds = Vec::with_capacity(passes);
+        match clock {
+            Clock::Timestamps => {
+                for from in (0..passes).step_by(QUERIES / 2) {
+                    nanoseconds.extend(self.timestamps(from..passes.min(from + QUERIES / 2), &record)?);
+                }
+            }
+            Clock::Wall => {
+                for i in 0..passes {
+                    self.wait()?;
+                    let start = std::time::Instant::now();
+                    self.submit(|pass| record(i, pass));
+                    self.wait()?;
+                    nanoseconds.push(start.elapsed().as_secs_f64() * 1e9);
+                }
+            }
+        }
+        Ok(Timings { clock, nanoseconds })
+    }
+
+    /// Nanoseconds of each of at most `QUERIES / 2` passes in one submit.
+    fn timestamps(
+        &self,
+        passes: std::ops::Range<usize>,
+        record: &impl Fn(usize, &mut wgpu::ComputePass<'_>),
+    ) -> Result<Vec<f64>> {
+        let count = 2 * passes.len() as u32;
+        let query_set = &self.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("weighbridge times"),
+            ty: wgpu::QueryType::Timestamp,
+            count,
+        });
+        let bytes = u64::from(count) * 8;
+        let resolved = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("weighbridge times"),
+            size: bytes,
+            usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        for (i, query) in passes.zip((0..).step_by(2)) {
+            record(
+                i,
+                &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: None,
+                    timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                        query_set,
+                        beginning_of_pass_write_index: Some(query),
+                        end_of_pass_write_index: Some(query + 1),
+                    }),
+                }),
+            );
+        }
+        encoder.resolve_query_set(query_set, 0..count, &resolved, 0);
+        let words = self.copy_out(encoder, &[(&resolved, 0, bytes)])?.concat();
+        let ticks: Vec<u64> = words.chunks(2).map(|w| u64::from(w[0]) | u64::from(w[1]) << 32).collect();
+        let period = f64::from(self.queue.get_timestamp_period());
+        Ok(ticks.chunks(2).map(|t| t[1].saturating_sub(t[0]) as f64 * period).collect())
     }
 
     /// Reads a view back as a tensor of `shape`.

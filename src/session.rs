@@ -3,8 +3,11 @@
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::graph::Model;
+use crate::kernel::Chosen;
 use crate::plan::{Frame, Observe, Plan, PlanDescriptor, Weights};
+use crate::profile::{self, Profile, Roofline};
 use crate::tensor::Tensor;
+use crate::tune::{Tuned, Tuner};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -67,6 +70,11 @@ pub(crate) struct Plans {
 }
 
 impl Plans {
+    /// Drops the plans, but not the weights: packed, they are the same for all variants.
+    fn forget(&mut self) {
+        self.kept.clear();
+    }
+
     /// The plan for inputs of these names and shapes, made where it is not there.
     pub fn get(
         &mut self,
@@ -118,13 +126,11 @@ impl<'g> Session<'g> {
     pub async fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>> {
         let shapes: Vec<(&str, Vec<usize>)> = inputs.iter().map(|(n, t)| (*n, t.shape().to_vec())).collect();
         let prepared = self.prepare(&shapes)?;
-        let ports = prepared.plan.outputs();
-        let sources: Vec<_> = ports.iter().zip(&prepared.outputs).map(|(p, b)| (b, p.bytes())).collect();
         let words = {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            prepared.write(self.gpu, inputs)?;
-            self.gpu.run(|pass| prepared.frame.record(pass), &sources)?
+            self.run_prepared(&prepared, inputs)?
         };
+        let ports = prepared.plan.outputs();
         ports.iter().zip(words).map(|(p, w)| Tensor::from_device_words(&p.shape, p.element, &w)).collect()
     }
 
@@ -143,6 +149,50 @@ impl<'g> Session<'g> {
     /// See [`Session::run`].
     pub fn explain(&self, inputs: &[(&str, Vec<usize>)]) -> Result<String> {
         self.prepare(inputs)?.plan.explain()
+    }
+
+    /// The time of each dispatch, and what it amounts to beside what the device does at most.
+    ///
+    /// The inputs are uploaded once, and the network runs `repeat` times (at least once) with each dispatch in a compute
+    /// pass of its own, as many times in one pass, and as many times as [`Session::run`] does it; the fastest counts.
+    ///
+    /// # Errors
+    /// See [`Session::run`].
+    pub fn profile(&self, inputs: &[(&str, &Tensor)], roofline: &Roofline, repeat: usize) -> Result<Profile> {
+        let shapes: Vec<(&str, Vec<usize>)> = inputs.iter().map(|(n, t)| (*n, t.shape().to_vec())).collect();
+        let prepared = self.prepare(&shapes)?;
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = || self.run_prepared(&prepared, inputs).map(drop);
+        run()?;
+        profile::measure(self.gpu, &prepared.plan, &prepared.frame, roofline, repeat, run)
+    }
+
+    /// Uploads, runs and reads the outputs' words back, for whoever has the turn.
+    fn run_prepared(&self, prepared: &Prepared, inputs: &[(&str, &Tensor)]) -> Result<Vec<Vec<u32>>> {
+        let ports = prepared.plan.outputs();
+        let sources: Vec<_> = ports.iter().zip(&prepared.outputs).map(|(p, b)| (b, p.bytes())).collect();
+        prepared.write(self.gpu, inputs)?;
+        self.gpu.run(|pass| prepared.frame.record(pass), &sources)
+    }
+
+    /// Measures the variants of every product for these input shapes ([`Tuner::tune_all`]), and plans anew with the
+    /// fastest from then on, for all shapes.
+    ///
+    /// # Errors
+    /// See [`Session::run`] and [`Tuner::tune`].
+    pub fn tune(&self, tuner: &Tuner<'_>, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Tuned>> {
+        let problems: Vec<_> = self.prepare(inputs)?.frame.chosen().map(|c| c.problem).collect();
+        let tuned = tuner.tune_all(&problems, |_, _| ())?;
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).forget();
+        Ok(tuned)
+    }
+
+    /// What is chosen for each product of the plan for these input shapes, in its order.
+    ///
+    /// # Errors
+    /// See [`Session::run`].
+    pub fn chosen(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Chosen>> {
+        Ok(self.prepare(inputs)?.frame.chosen().copied().collect())
     }
 
     fn prepare(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Arc<Prepared>> {

@@ -14,7 +14,13 @@ use weighbridge::tensor::Tensor;
 const MLP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/fashion_mnist/mlp.onnx");
 
 fn weighbridge(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_weighbridge")).args(args).output().unwrap()
+    with_table(Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-such-table.json"), args)
+}
+
+/// With a table of measured variants, not the user's.
+fn with_table(path: PathBuf, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weighbridge"));
+    command.args(args).env("WEIGHBRIDGE_TUNE_FILE", path).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -260,4 +266,69 @@ fn mistakes_with_arrays_are_one_line() {
     let left = std::fs::read_dir(&dir).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
     let left: Vec<_> = left.filter(|f| f.contains("out") || f.contains("part")).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
+fn profiling_says_where_the_time_goes() {
+    if gpu::gpu().is_none() {
+        return;
+    }
+    let folder = folder("profile");
+    let [trace, json] = ["trace.json", "profile.json"].map(|n| folder.join(n).to_str().unwrap().to_owned());
+    let args = ["profile", "mlp", "--mode", "static", "--shape", "8x1x28x28", "--repeat", "2"];
+    let shown = succeeds(&[&args[..], &["--trace", &trace, "--json", &json]].concat());
+    let read =
+        |path: &str| -> serde_json::Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let profile = read(&json);
+    let steps = profile["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|s| s["op"] == "gemm" && s["operations"].as_u64() > Some(0)), "{profile}");
+    for step in steps {
+        for dispatch in step["dispatches"].as_array().unwrap() {
+            let kernel = dispatch["kernel"].as_str().unwrap();
+            assert!(shown.contains(kernel), "{kernel} is not in {shown}");
+        }
+    }
+    for said in ["input input: f32 [8, 1, 28, 28], made up", "Roofline: ", "dispatches: "] {
+        assert!(shown.contains(said), "`{said}` is not in {shown}");
+    }
+    let trace = read(&trace);
+    let events = trace["traceEvents"].as_array().unwrap();
+    let dispatches: usize = steps.iter().map(|s| s["dispatches"].as_array().unwrap().len()).sum();
+    assert_eq!(events.iter().filter(|e| e["ph"] == "X").count(), dispatches);
+}
+
+#[test]
+fn what_was_tuned_is_found_again() {
+    if gpu::gpu().is_none() {
+        return;
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tuned.json");
+    let _ = std::fs::remove_file(&path);
+    let run = |args: &[&str]| {
+        let output = with_table(path.clone(), args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let tune = ["tune", MLP, "--mode", "float", "--budget", "0.1"];
+    let (shown, _) = run(&[&tune[..], &["--dry-run"]].concat());
+    assert!(shown.contains("gemm f32 1x") && shown.contains(" of "), "{shown}");
+    assert!(!path.exists(), "a dry run writes nothing");
+    let (shown, _) = run(&tune);
+    assert!(shown.contains("tuned.json"), "{shown}");
+    assert!(run(&tune).0.contains("in the table"));
+
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let x = dir.join("tuned_x.npy");
+    npy(&x, &[1, 1, 28, 28], &[0.5f32; 784], npyz::Order::C);
+    let infer = ["run", MLP, "--input", x.to_str().unwrap(), "--explain"];
+    let (shown, said) = run(&infer);
+    assert!(shown.contains("tuned: ") && said.contains("are tuned: "), "{shown}{said}");
+    let (shown, said) = run(&[&infer[..], &["--no-tuned"]].concat());
+    assert!(shown.contains("default table (") && !said.contains("tuned"), "{shown}{said}");
+    std::fs::write(&path, "{").unwrap();
+    let (shown, said) = run(&infer);
+    assert!(shown.contains("default table (") && said.contains("nothing is tuned: "), "{shown}{said}");
+    assert!(text(&with_table(path.clone(), &tune).stderr).contains("delete it to begin anew"));
+    let bad = weighbridge(&["tune", "--shape", "3x4"]);
+    assert!(text(&bad.stderr).contains("expected MxNxK"), "{}", text(&bad.stderr));
 }

@@ -12,16 +12,25 @@ use weighbridge::quant::QuantParams;
 use weighbridge::reference;
 use weighbridge::tensor::{Element, Tensor, View};
 
-pub const MINMAX: &str = "minmax 16M";
-pub const QUANTIZE: &str = "quantize 16M";
-pub const DEQUANTIZE: &str = "dequantize 16M";
 pub const QUANTIZE_ROWS: &str = "quantize_rows 4096x1024";
 pub const POOL: &str = "max pool 3x3, 4x56x56x64";
 pub const GELU: &str = "gelu 4096x1024";
 pub const MUL: &str = "mul 4096x1024 by a row";
 const NAIVE: &str = include_str!("../../shaders/naive/elementwise.wgsl");
 /// 16 M elements.
-const LEN: usize = 1 << 24;
+pub const LEN: usize = 1 << 24;
+/// Makes the group of a problem of so many elements, a multiple of four.
+pub type Make = fn(&Gpu, usize) -> Group;
+/// What goes through one tensor.
+pub const SIZED: [(&str, Make); 3] = [("minmax", minmax), ("quantize", quantize), ("dequantize", dequantize)];
+
+/// The name of a group of so many elements.
+pub fn name(op: &str, len: usize) -> String {
+    match len >> 20 {
+        0 => format!("{op} {}K", len >> 10),
+        millions => format!("{op} {millions}M"),
+    }
+}
 
 pub fn upload<T: bytemuck::Pod>(gpu: &Gpu, values: &[T]) -> wgpu::Buffer {
     gpu.upload_words(bytemuck::cast_slice(values)).expect("within the limits")
@@ -50,15 +59,15 @@ pub fn ours(call: Call, check: Box<dyn Fn(&Gpu)>) -> Case {
     Case { name, role: Role::F32, record: Box::new(move |pass| call.record(pass)), check }
 }
 
-/// The range of 16 M reals.
-pub fn minmax(gpu: &Gpu) -> Group {
-    let x = random(7, LEN);
+/// The range of reals.
+pub fn minmax(gpu: &Gpu, len: usize) -> Group {
+    let x = random(7, len);
     let want = x.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[lo, hi], &x| [lo.min(x), hi.max(x)]);
     let from = upload(gpu, &x);
     let (keys, state) = (buffer(gpu, 4), buffer(gpu, 4));
     let op = MinMax::with_kernels(gpu.kernels(), &MinMaxDescriptor::default()).expect("f32");
     let bindings = MinMaxBindings {
-        x: View::new(&from, Element::F32, 1, LEN),
+        x: View::new(&from, Element::F32, 1, len),
         outer: 1,
         state: View::params(&state, 1),
     };
@@ -69,13 +78,13 @@ pub fn minmax(gpu: &Gpu) -> Group {
         let got = read(gpu, &in_keys, 2);
         assert_eq!([real(!got[0]), real(got[1])], want);
     };
-    let naive = naive(gpu, "minmax", [1, LEN, 0], &[&from, &keys], LEN, Box::new(check));
+    let naive = naive(gpu, "minmax", [1, len, 0], &[&from, &keys], len, Box::new(check));
     let check = move |gpu: &Gpu| {
         let got = read(gpu, &state, 2);
         assert_eq!([f32::from_bits(got[0]), f32::from_bits(got[1])], want);
     };
     let cases = vec![naive, ours(call, Box::new(check))];
-    Group { name: MINMAX.into(), work: Work::Bytes(4 * LEN as u64), cases }
+    Group { name: name("minmax", len), work: Work::Bytes(4 * len as u64), cases }
 }
 
 /// Compares bytes with `steps(index)`, the exact real in steps, where it is not within rounding of a tie.
@@ -96,55 +105,55 @@ fn params() -> QuantParams {
     QuantParams::new(0.0079, 3, -128, 127).expect("valid")
 }
 
-/// 16 M reals to int8.
-pub fn quantize(gpu: &Gpu) -> Group {
-    let x = random(8, LEN);
+/// Reals to int8.
+pub fn quantize(gpu: &Gpu, len: usize) -> Group {
+    let x = random(8, len);
     let (from, one) = (upload(gpu, &x), upload(gpu, &[params()]));
     let op = Quantize::with_kernels(gpu.kernels(), &QuantizeDescriptor::default()).expect("f32");
     let x = std::rc::Rc::new(x);
     let check = |out: wgpu::Buffer| -> Box<dyn Fn(&Gpu)> {
         let (x, p) = (x.clone(), params());
-        Box::new(move |gpu| bytes(gpu, &out, LEN, |i| f64::from(x[i]) * f64::from(p.inv_scale) + 3.0))
+        Box::new(move |gpu| bytes(gpu, &out, len, |i| f64::from(x[i]) * f64::from(p.inv_scale) + 3.0))
     };
-    let out = buffer(gpu, LEN / 4);
-    let first = naive(gpu, "quantize", [1, LEN, 0], &[&from, &one, &out], LEN / 4, check(out.clone()));
-    let out = buffer(gpu, LEN / 4);
+    let out = buffer(gpu, len / 4);
+    let first = naive(gpu, "quantize", [1, len, 0], &[&from, &one, &out], len / 4, check(out.clone()));
+    let out = buffer(gpu, len / 4);
     let call = op.bind(&QuantizeBindings {
-        x: View::new(&from, Element::F32, 1, LEN),
+        x: View::new(&from, Element::F32, 1, len),
         params: View::params(&one, 1),
-        out: View::new(&out, Element::I8, 1, LEN),
+        out: View::new(&out, Element::I8, 1, len),
     });
     let second = ours(call.unwrap_or_else(|e| panic!("{e}")), check(out.clone()));
-    Group { name: QUANTIZE.into(), work: Work::Bytes(5 * LEN as u64), cases: vec![first, second] }
+    Group { name: name("quantize", len), work: Work::Bytes(5 * len as u64), cases: vec![first, second] }
 }
 
-/// 16 M int8 to reals.
-pub fn dequantize(gpu: &Gpu) -> Group {
-    let q: Vec<u32> = random(9, LEN / 4).iter().map(|x| x.to_bits().wrapping_mul(2_654_435_761)).collect();
+/// Int8 to reals.
+pub fn dequantize(gpu: &Gpu, len: usize) -> Group {
+    let q: Vec<u32> = random(9, len / 4).iter().map(|x| x.to_bits().wrapping_mul(2_654_435_761)).collect();
     let (from, one) = (upload(gpu, &q), upload(gpu, &[params()]));
     let op = Dequantize::with_kernels(gpu.kernels(), &QuantizeDescriptor::default()).expect("f32");
     let q = std::rc::Rc::new(q);
     let check = |out: wgpu::Buffer| -> Box<dyn Fn(&Gpu)> {
         let (q, p) = (q.clone(), params());
         Box::new(move |gpu| {
-            let got = read(gpu, &out, LEN);
-            for i in (0..LEN).step_by(61) {
+            let got = read(gpu, &out, len);
+            for i in (0..len).step_by(61) {
                 let byte = i32::from((q[i / 4] >> (8 * (i % 4))) as u8 as i8);
                 let (y, want) = (f32::from_bits(got[i]), (byte - p.zero_point) as f32 * p.scale);
                 assert!((y - want).abs() <= want.abs() * f32::EPSILON, "{i} is {y}, not {want}");
             }
         })
     };
-    let out = buffer(gpu, LEN);
-    let first = naive(gpu, "dequantize", [1, LEN, 0], &[&from, &one, &out], LEN, check(out.clone()));
-    let out = buffer(gpu, LEN);
+    let out = buffer(gpu, len);
+    let first = naive(gpu, "dequantize", [1, len, 0], &[&from, &one, &out], len, check(out.clone()));
+    let out = buffer(gpu, len);
     let call = op.bind(&QuantizeBindings {
-        x: View::new(&from, Element::I8, 1, LEN),
+        x: View::new(&from, Element::I8, 1, len),
         params: View::params(&one, 1),
-        out: View::new(&out, Element::F32, 1, LEN),
+        out: View::new(&out, Element::F32, 1, len),
     });
     let second = ours(call.unwrap_or_else(|e| panic!("{e}")), check(out.clone()));
-    Group { name: DEQUANTIZE.into(), work: Work::Bytes(5 * LEN as u64), cases: vec![first, second] }
+    Group { name: name("dequantize", len), work: Work::Bytes(5 * len as u64), cases: vec![first, second] }
 }
 
 /// 4096 tokens of 1024, each with its own range.

@@ -4,13 +4,20 @@ use super::{Case, Group, Role, Work, buffer, plain, random, read};
 use half::f16;
 use weighbridge::Gpu;
 use weighbridge::ops::{
-    EpilogueBindings, Gemm, GemmBindings, GemmDescriptor, GemmI8, GemmI8Bindings, GemmI8Descriptor, Layout,
-    Operand, Packed,
+    Blocking, Choice, EpilogueBindings, Gemm, GemmBindings, GemmDescriptor, GemmI8, GemmI8Bindings,
+    GemmI8Descriptor, Layout, Operand, Packed, Problem,
 };
 use weighbridge::quant::QuantParams;
 use weighbridge::tensor::{Data, Element, Tensor, View};
 
 const NAIVE: &str = include_str!("../../shaders/naive/gemm.wgsl");
+
+/// What a case asks for; the rest is chosen.
+type Variant = (Option<Operand>, Option<Blocking>);
+
+fn with(operand: Operand) -> Variant {
+    (Some(operand), None)
+}
 
 /// Operands of one element type, on the host and on the device.
 struct Operands {
@@ -87,7 +94,7 @@ impl Operands {
         Case { name: name.into(), role, record, check: self.check(out) }
     }
 
-    fn ours(&self, gpu: &Gpu, name: &str, operand: Operand, layout: Layout) -> Option<Case> {
+    fn ours(&self, gpu: &Gpu, name: &str, (operand, blocking): Variant, layout: Layout) -> Option<Case> {
         let [m, n, k] = self.shape;
         let a = gpu.upload(&self.a).expect("within the limits");
         let packed = Packed::new(&self.b, 1).expect("a matrix");
@@ -99,13 +106,13 @@ impl Operands {
         let out = buffer(gpu, m * n);
         let a_view = View::new(&a, self.element, m, k);
         let b_view = View::new(&b, b_element, b_shape[0], b_shape[1]);
-        let operand = Some(operand);
         let call = if self.element == Element::I8 {
             let one = QuantParams::new(1.0, 0, -128, 127).expect("valid");
             let params = gpu.upload_words(bytemuck::cast_slice(&[one])).expect("within the limits");
             let sums = Tensor::new([n], Data::I32(packed.sums)).expect("one for each column");
             let sums = gpu.upload(&sums).expect("within the limits");
-            let descriptor = GemmI8Descriptor { out: Element::I32, layout, operand, ..Default::default() };
+            let descriptor =
+                GemmI8Descriptor { out: Element::I32, layout, operand, blocking, ..Default::default() };
             let bindings = GemmI8Bindings {
                 a: a_view,
                 b: b_view,
@@ -121,7 +128,8 @@ impl Operands {
             };
             GemmI8::with_kernels(gpu.kernels(), &descriptor).and_then(|op| op.bind(&bindings))
         } else {
-            let descriptor = GemmDescriptor { element: self.element, layout, operand, ..Default::default() };
+            let descriptor =
+                GemmDescriptor { element: self.element, layout, operand, blocking, ..Default::default() };
             let bindings = GemmBindings {
                 a: a_view,
                 b: b_view,
@@ -143,7 +151,7 @@ impl Operands {
         let role =
             if operand == Some(Operand::F32) && layout == Layout::Packed { Role::F32 } else { Role::Ours };
         Some(Case {
-            name: format!("{name} ({kernel})"),
+            name: if name.is_empty() { kernel } else { format!("{name} ({kernel})") },
             role,
             record: Box::new(move |pass| call.record(pass)),
             check: self.check(out),
@@ -162,15 +170,39 @@ pub fn group(gpu: &Gpu, shape: [usize; 3]) -> Group {
     let mut cases = Vec::new();
     let f32s = Operands::new(shape, Element::F32);
     cases.push(f32s.naive(gpu));
-    cases.extend(f32s.ours(gpu, "f32", Operand::F32, Layout::Packed));
-    cases.extend(f32s.ours(gpu, "f32, b as [n, k]", Operand::F32, Layout::Nk));
+    cases.extend(f32s.ours(gpu, "f32", with(Operand::F32), Layout::Packed));
+    cases.extend(f32s.ours(gpu, "f32, b as [n, k]", with(Operand::F32), Layout::Nk));
     let halves = Operands::new(shape, Element::F16);
     cases.push(halves.naive(gpu));
-    cases.extend(halves.ours(gpu, "f16", Operand::F16, Layout::Packed));
-    cases.extend(halves.ours(gpu, "f16", Operand::F16Native, Layout::Packed));
+    cases.extend(halves.ours(gpu, "f16", with(Operand::F16), Layout::Packed));
+    cases.extend(halves.ours(gpu, "f16", with(Operand::F16Native), Layout::Packed));
     let bytes = Operands::new(shape, Element::I8);
     cases.push(bytes.naive(gpu));
-    cases.extend(bytes.ours(gpu, "int8", Operand::I8Dot, Layout::Packed));
-    cases.extend(bytes.ours(gpu, "int8", Operand::I8Wide, Layout::Packed));
+    cases.extend(bytes.ours(gpu, "int8", with(Operand::I8Dot), Layout::Packed));
+    cases.extend(bytes.ours(gpu, "int8", with(Operand::I8Wide), Layout::Packed));
     Group { name: name(shape), work: Work::Operations(2 * (m * n * k) as u64), cases }
+}
+
+/// Ours with what it chooses for the device.
+pub fn chosen(gpu: &Gpu, shape: [usize; 3], element: Element) -> Option<Case> {
+    Operands::new(shape, element).ours(gpu, "", (None, None), Layout::Packed)
+}
+
+/// Ours in every variant that the device can run, the default first.
+pub fn candidates(gpu: &Gpu, [m, n, k]: [usize; 3], element: Element) -> Vec<Case> {
+    let aligned = (k * element.size()).is_multiple_of(16);
+    let problem = Problem {
+        element,
+        weight_only: false,
+        layout: Layout::Packed,
+        aligned,
+        m,
+        n,
+        k,
+        batch: 1,
+        patch: None,
+    };
+    let operands = Operands::new([m, n, k], element);
+    let all = Choice::candidates(gpu.device(), &problem).into_iter();
+    all.filter_map(|c| operands.ours(gpu, "", (Some(c.operand), Some(c.blocking)), Layout::Packed)).collect()
 }

@@ -1,5 +1,5 @@
-//! The problems that both bench targets measure, and how: every case is checked before it is timed.
-#![allow(dead_code, reason = "neither target uses all of it")]
+//! The problems that the bench targets measure, and how: every case is checked before it is timed.
+#![allow(dead_code, reason = "no target uses all of it")]
 
 pub mod conv;
 pub mod elementwise;
@@ -9,6 +9,7 @@ mod small;
 
 use std::time::{Duration, Instant};
 use weighbridge::Gpu;
+use weighbridge::profile::Roofline;
 
 /// What a case is in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +66,9 @@ pub fn groups() -> Vec<Make> {
     }
     let mut add = |name: &str, make: Make| all.push((name.into(), make));
     add(conv::NAME, Box::new(conv::group));
-    add(elementwise::MINMAX, Box::new(elementwise::minmax));
-    add(elementwise::QUANTIZE, Box::new(elementwise::quantize));
-    add(elementwise::DEQUANTIZE, Box::new(elementwise::dequantize));
+    for (name, make) in elementwise::SIZED {
+        add(&elementwise::name(name, elementwise::LEN), Box::new(move |gpu| make(gpu, elementwise::LEN)));
+    }
     add(elementwise::QUANTIZE_ROWS, Box::new(elementwise::quantize_rows));
     add(elementwise::POOL, Box::new(elementwise::pool));
     add(elementwise::GELU, Box::new(elementwise::gelu));
@@ -110,35 +111,25 @@ pub fn measure(gpu: &Gpu, cases: &[Case]) -> Vec<f64> {
     best
 }
 
-/// What the device does at most in this run, in 1e9 a second.
-pub struct Roofline {
-    bytes: f64,
-    operations: f64,
+/// Checks all cases, then times them in turn by the device's timestamps, where it has them: seconds of the fastest run
+/// of each, out of at least three and as many as fit into so many seconds.
+pub fn fastest(gpu: &Gpu, cases: &[Case], seconds: f64) -> Vec<f64> {
+    cases.iter().for_each(|case| case.verify(gpu));
+    let round =
+        || gpu.time_passes(cases.len(), |i, pass| (cases[i].record)(pass)).expect("the device was lost");
+    let mut best = round().nanoseconds;
+    let rounds = (seconds * 1e9 / best.iter().sum::<f64>()).clamp(2.0, 50.0) as usize;
+    for _ in 0..rounds {
+        best.iter_mut().zip(round().nanoseconds).for_each(|(best, t)| *best = best.min(t));
+    }
+    best.iter().map(|t| t.max(1.0) / 1e9).collect()
 }
 
-impl Roofline {
-    pub fn new(gpu: &Gpu) -> Self {
-        let [bytes, operations] =
-            [copy, multiply_add].map(|make| make(gpu)).map(|group| group.rate(measure(gpu, &group.cases)[0]));
-        Self { bytes, operations }
-    }
-
-    /// For a kind of work.
-    pub fn of(&self, work: Work) -> f64 {
-        match work {
-            Work::Operations(_) => self.operations,
-            Work::Bytes(_) => self.bytes,
-        }
-    }
-}
-
-impl std::fmt::Display for Roofline {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Roofline of this run: a copy by a kernel {:.1} GB/s, multiply and add {:.1} GFLOP/s.",
-            self.bytes, self.operations
-        )
+/// What the device does at most for a kind of work, in 1e9 a second; of operations, those in f32.
+pub fn peak(roofline: &Roofline, work: Work) -> f64 {
+    match work {
+        Work::Operations(_) => roofline.f32,
+        Work::Bytes(_) => roofline.copy,
     }
 }
 
@@ -217,38 +208,6 @@ pub fn plain(
 /// Words of a buffer.
 pub fn read(gpu: &Gpu, buffer: &wgpu::Buffer, words: usize) -> Vec<u32> {
     pollster::block_on(gpu.read_words(buffer, 0, words)).expect("the device was lost")
-}
-
-const ROOFLINE: &str = include_str!("../../shaders/naive/roofline.wgsl");
-
-/// The most bytes that the device copies: 64 MiB, read and written.
-fn copy(gpu: &Gpu) -> Group {
-    let words = 1 << 24;
-    let data: Vec<u32> = (0..words as u32).collect();
-    let from = gpu.upload_words(&data).expect("within the device's limits");
-    let to = buffer(gpu, words);
-    let grid = [(words / 64 / 64) as u32, 1, 1];
-    let record = plain(gpu, ROOFLINE, "copy", &[words as u32 / 4, 0, 0, 0], &[&from, &to], grid);
-    let check = Box::new(move |gpu: &Gpu| assert!(read(gpu, &to, words) == data, "not a copy"));
-    let case = Case { name: "copy".into(), role: Role::Ours, record, check };
-    Group { name: "roofline: copy".into(), work: Work::Bytes(words as u64 * 8), cases: vec![case] }
-}
-
-/// The most operations that the device computes from registers, in f32.
-fn multiply_add(gpu: &Gpu) -> Group {
-    let (threads, iterations) = (1 << 15, 512);
-    let from = gpu.upload_words(&[0.5f32.to_bits(); 8]).expect("a small buffer");
-    let to = buffer(gpu, threads * 4);
-    let grid = [threads as u32 / 64, 1, 1];
-    let record = plain(gpu, ROOFLINE, "multiply_add", &[iterations, 0, 0, 0], &[&from, &to], grid);
-    // s = s / 2 + 1 / 2 tends to 1, in eight sums.
-    let check = Box::new(move |gpu: &Gpu| {
-        let sums = read(gpu, &to, threads * 4);
-        assert!(sums.iter().all(|&s| (f32::from_bits(s) - 8.0).abs() < 1e-3), "not the sums");
-    });
-    let case = Case { name: "multiply and add".into(), role: Role::Ours, record, check };
-    let work = Work::Operations(threads as u64 * u64::from(iterations) * 64);
-    Group { name: "roofline: multiply and add".into(), work, cases: vec![case] }
 }
 
 /// A buffer of so many words.

@@ -1,13 +1,17 @@
 //! From WGSL to pipelines and bind groups: the only code that makes either.
 
+mod choice;
+mod describe;
 mod source;
 
+pub(crate) use choice::choose;
+pub use choice::{Blocking, Choice, Chosen, Layout, Measured, Operand, Origin, Patch, Problem};
 pub use source::Shader;
 pub(crate) use source::Variant;
 
 use crate::error::{Error, Result};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What a kernel expects at a binding. Bindings are numbered from 0 in order, all in group 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +37,16 @@ pub(crate) struct Kernel {
 #[derive(Clone)]
 pub struct Kernels {
     device: wgpu::Device,
-    compiled: Arc<Mutex<HashMap<Shader, Arc<Kernel>>>>,
+    /// Each is compiled where it is asked for first, with no lock held but its own.
+    compiled: Arc<Mutex<HashMap<Shader, Arc<OnceLock<Arc<Kernel>>>>>>,
+    /// What is used instead of the default, by class of problem, and why.
+    table: Arc<Mutex<HashMap<Problem, (Choice, Origin)>>>,
 }
 
 impl Kernels {
     /// An empty set of kernels for a device.
     pub fn new(device: &wgpu::Device) -> Self {
-        Self { device: device.clone(), compiled: Arc::default() }
+        Self { device: device.clone(), compiled: Arc::default(), table: Arc::default() }
     }
 
     /// The device.
@@ -49,7 +56,7 @@ impl Kernels {
 
     /// How many distinct kernels have been compiled.
     pub fn len(&self) -> usize {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).len()
+        locked(&self.compiled).values().filter(|k| k.get().is_some()).count()
     }
 
     /// Whether nothing has been compiled yet.
@@ -57,13 +64,55 @@ impl Kernels {
         self.len() == 0
     }
 
-    pub(crate) fn get(&self, shader: Shader, slots: &[Slot]) -> Arc<Kernel> {
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        compiled
-            .entry(shader)
-            .or_insert_with_key(|shader| Arc::new(Kernel::new(&self.device, shader, slots)))
-            .clone()
+    /// The variant that calls bound from now on take for the problem's class, where their descriptors do not name one.
+    ///
+    /// # Errors
+    /// See [`Choice::check`]: a variant that the device cannot run for this problem.
+    pub fn set_choice(&self, problem: &Problem, choice: Choice) -> Result<()> {
+        self.set_entry(problem, choice, Origin::Set)
     }
+
+    /// What was set for the problem's class.
+    pub fn choice(&self, problem: &Problem) -> Option<Choice> {
+        self.entry(problem).map(|(choice, _)| choice)
+    }
+
+    /// [`Kernels::set_choice`] with a reason.
+    pub(crate) fn set_entry(&self, problem: &Problem, choice: Choice, origin: Origin) -> Result<()> {
+        choice.check(&self.device, "set_choice", problem)?;
+        locked(&self.table).insert(problem.class(), (choice, origin));
+        Ok(())
+    }
+
+    pub(crate) fn entry(&self, problem: &Problem) -> Option<(Choice, Origin)> {
+        locked(&self.table).get(&problem.class()).copied()
+    }
+
+    /// What measurements have found fastest, in no order.
+    #[cfg(feature = "serde")]
+    pub(crate) fn measured(&self) -> Vec<(Problem, Choice, Measured)> {
+        let table = locked(&self.table);
+        let measured = table.iter().filter_map(|(&problem, &(choice, origin))| match origin {
+            Origin::Tuned(m) => Some((problem, choice, m)),
+            _ => None,
+        });
+        measured.collect()
+    }
+
+    pub(crate) fn get(&self, shader: Shader, slots: &[Slot]) -> Arc<Kernel> {
+        let mut compiled = locked(&self.compiled);
+        let place = match compiled.get(&shader) {
+            Some(place) => place.clone(),
+            None => compiled.entry(shader.clone()).or_default().clone(),
+        };
+        drop(compiled);
+        place.get_or_init(|| Arc::new(Kernel::new(&self.device, &shader, slots))).clone()
+    }
+}
+
+/// What a panic elsewhere left is still a map.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kernel {
@@ -120,6 +169,7 @@ pub(crate) struct Dispatch {
     kernel: Arc<Kernel>,
     group: wgpu::BindGroup,
     grid: [u32; 3],
+    chosen: Option<Chosen>,
 }
 
 impl Dispatch {
@@ -143,12 +193,31 @@ impl Dispatch {
             layout: &kernel.layout,
             entries: &entries,
         });
-        Self { kernel, group, grid }
+        Self { kernel, group, grid, chosen: None }
+    }
+
+    /// Keeps what the kernel was chosen for.
+    pub fn chosen(self, chosen: Option<Chosen>) -> Self {
+        Self { chosen, ..self }
     }
 
     /// The kernel and variant.
     pub fn label(&self) -> &str {
         &self.kernel.label
+    }
+
+    /// After a dispatch of `last`; its own kernel is set then.
+    fn record<'d>(
+        &'d self,
+        pass: &mut wgpu::ComputePass<'_>,
+        last: Option<&'d Kernel>,
+    ) -> Option<&'d Kernel> {
+        if !last.is_some_and(|last| std::ptr::eq(last, &*self.kernel)) {
+            pass.set_pipeline(&self.kernel.pipeline);
+        }
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+        Some(&self.kernel)
     }
 }
 
@@ -180,17 +249,24 @@ impl Call {
     pub(crate) fn record_after<'c>(
         &'c self,
         pass: &mut wgpu::ComputePass<'_>,
-        mut last: Option<&'c Kernel>,
+        last: Option<&'c Kernel>,
     ) -> Option<&'c Kernel> {
-        for d in &self.dispatches {
-            if !last.is_some_and(|last| std::ptr::eq(last, &*d.kernel)) {
-                pass.set_pipeline(&d.kernel.pipeline);
-                last = Some(&d.kernel);
-            }
-            pass.set_bind_group(0, &d.group, &[]);
-            pass.dispatch_workgroups(d.grid[0], d.grid[1], d.grid[2]);
-        }
-        last
+        self.dispatches.iter().fold(last, |last, d| d.record(pass, last))
+    }
+
+    /// Records one of the dispatches.
+    pub(crate) fn record_only(&self, dispatch: usize, pass: &mut wgpu::ComputePass<'_>) {
+        self.dispatches[dispatch].record(pass, None);
+    }
+
+    /// What was chosen for each product among the dispatches.
+    pub fn chosen(&self) -> impl Iterator<Item = &Chosen> {
+        self.dispatches.iter().filter_map(|d| d.chosen.as_ref())
+    }
+
+    /// Why each dispatch has its variant, where there was a choice.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = Option<Origin>> {
+        self.dispatches.iter().map(|d| d.chosen.map(|c| c.origin))
     }
 
     /// Kernel and variant of each dispatch, with its workgroups.

@@ -1,8 +1,9 @@
 //! The text of every kernel, rendered without a device.
 
 use crate::kernel::Shader;
+use crate::kernel::{Blocking, Layout, Operand};
 use crate::ops::function;
-use crate::ops::tile::{Blocking, Form, Int8, Layout, Operand, Source};
+use crate::ops::tile::{Form, Int8, Source};
 use crate::tensor::Element;
 
 const OPERANDS: [Operand; 5] =

@@ -5,10 +5,11 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Activation, Window};
-use crate::kernel::{self, Call, Kernels};
+use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Patch, Problem};
 use crate::ops::gemm::{b_matrix, bounds, last, out_vec};
 use crate::ops::gemm_i8::{EpilogueBindings, check_out};
-use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Packed, Params, Source, to_u32};
+use crate::ops::pack::Packed;
+use crate::ops::tile::{self, Form, Int8, Params, Source, to_u32};
 use crate::tensor::{Element, Tensor, View};
 
 /// What is asked of a [`Conv`].
@@ -62,7 +63,6 @@ pub struct ConvBindings<'a> {
 pub struct Conv {
     kernels: Kernels,
     descriptor: ConvDescriptor,
-    operand: Operand,
 }
 
 const OP: &str = "conv";
@@ -131,8 +131,8 @@ impl Conv {
             _ => {}
         }
         last(OP, d.activation)?;
-        let operand = tile::operand(kernels.device(), OP, d.element, d.operand, d.blocking)?;
-        Ok(Self { kernels: kernels.clone(), descriptor: *d, operand })
+        tile::check_asked(kernels.device(), OP, d.element, d.operand, d.blocking)?;
+        Ok(Self { kernels: kernels.clone(), descriptor: *d })
     }
 
     /// Checks shapes and limits, and makes the call.
@@ -217,20 +217,25 @@ impl Conv {
             && b.x.pitch.is_multiple_of(4)
             && tap_words.is_multiple_of(4)
             && in_group.is_multiple_of(d.element.per_word());
-        let operand = if self.operand == Operand::F16Native && (small || !a_vec) {
-            if d.operand.is_some() && !small {
-                let detail = format!("native f16 takes channels by 8, there are {in_group} in a group");
-                return Err(Error::Argument { op: OP, detail });
-            }
-            Operand::F16
-        } else {
-            self.operand
-        };
-        let ((activate, function), (lo, hi)) = (last(OP, d.activation)?, bounds(d.activation));
         let m = b.out.rows;
+        let problem = Problem {
+            element: d.element,
+            weight_only: false,
+            layout: Layout::Packed,
+            aligned: a_vec,
+            m,
+            n: n_group,
+            k: taps * in_group,
+            batch: batches,
+            patch: Some(Patch { channels, size: b.size, window: d.window }),
+        };
+        // Small channel groups have one kernel, which reads what every operand kind but native f16 does.
+        let asked = d.operand.filter(|o| !small || *o != Operand::F16Native);
+        let chosen = kernel::choose(&self.kernels, OP, problem, asked, d.blocking)?;
+        let ((activate, function), (lo, hi)) = (last(OP, d.activation)?, bounds(d.activation));
         let form = Form {
-            operand,
-            blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, m, n_group)),
+            operand: chosen.choice.operand,
+            blocking: chosen.choice.blocking,
             source,
             layout: Layout::Packed,
             out: d.out,
@@ -290,6 +295,6 @@ impl Conv {
                 epilogue.buffers(device, OP, x, &b.weights, &b.out, &zeros)?.to_vec()
             }
         };
-        tile::call(&self.kernels, OP, form, params, batches, &buffers)
+        tile::call(&self.kernels, OP, (!small).then_some(chosen), form, params, batches, &buffers)
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::graph::Activation;
-use crate::kernel::{self, Call, Kernels};
+use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Problem};
 use crate::ops::function;
-use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Params, Source, to_u32};
+use crate::ops::tile::{self, Form, Int8, Params, Source, to_u32};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`Gemm`].
@@ -81,7 +81,6 @@ pub struct HeadColumns {
 pub struct Gemm {
     kernels: Kernels,
     descriptor: GemmDescriptor,
-    operand: Operand,
 }
 
 const OP: &str = "gemm";
@@ -107,8 +106,8 @@ impl Gemm {
         }
         let d = descriptor;
         last(OP, d.activation)?;
-        let operand = tile::operand(kernels.device(), OP, d.element, d.operand, d.blocking)?;
-        Ok(Self { kernels: kernels.clone(), descriptor: *descriptor, operand })
+        tile::check_asked(kernels.device(), OP, d.element, d.operand, d.blocking)?;
+        Ok(Self { kernels: kernels.clone(), descriptor: *descriptor })
     }
 
     /// Checks shapes and limits, and makes the call.
@@ -144,30 +143,32 @@ impl Gemm {
                 return Err(Error::Shape { op: OP, detail });
             }
         }
-        let native = self.operand == Operand::F16Native;
         let fours = |words: [u32; 3]| words.iter().all(|w| w.is_multiple_of(4));
-        let a_vec = k.is_multiple_of(4 * d.element.per_word())
+        let aligned = k.is_multiple_of(4 * d.element.per_word())
             && fours([params.a_pitch, params.a_first, params.a_head]);
-        if native && (!a_vec || d.layout != Layout::Packed) {
-            return Err(Error::Argument {
-                op: OP,
-                detail: format!(
-                    "native f16 takes packed b and rows of 8 elements; k is {k}, b is {:?}",
-                    d.layout
-                ),
-            });
-        }
+        let problem = Problem {
+            element: d.element,
+            weight_only: false,
+            layout: d.layout,
+            aligned,
+            m: params.m as usize,
+            n,
+            k,
+            batch: b.batch,
+            patch: None,
+        };
+        let chosen = kernel::choose(&self.kernels, OP, problem, d.operand, d.blocking)?;
         let ((activate, function), (lo, hi)) = (last(OP, d.activation)?, bounds(d.activation));
         let form = Form {
-            operand: self.operand,
-            blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, params.m as usize, n)),
+            operand: chosen.choice.operand,
+            blocking: chosen.choice.blocking,
             source,
             layout: d.layout,
             out: d.out,
             bias: b.bias.is_some(),
             activate,
             function,
-            a_vec,
+            a_vec: aligned,
             out_vec: out_vec(&b.out) && fours([params.n, params.out_first, params.out_head]),
             fold: false,
             int8: Int8::default(),
@@ -180,7 +181,7 @@ impl Gemm {
             tile::optional(device, OP, "bias", b.bias.as_ref(), &zeros)?,
             b.out.binding(device, OP, "out")?,
         ];
-        tile::call(&self.kernels, OP, form, params, b.batch, &buffers)
+        tile::call(&self.kernels, OP, Some(chosen), form, params, b.batch, &buffers)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::graph::Activation;
-use crate::kernel::{self, Call, Kernels};
+use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Problem};
 use crate::ops::gemm::{bounds, last, out_vec, product};
-use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Params, Source};
+use crate::ops::tile::{self, Form, Int8, Params, Source};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`GemmI8`].
@@ -74,7 +74,6 @@ pub struct GemmI8Bindings<'a> {
 pub struct GemmI8 {
     kernels: Kernels,
     descriptor: GemmI8Descriptor,
-    operand: Operand,
 }
 
 const OP: &str = "gemm_i8";
@@ -95,8 +94,8 @@ impl GemmI8 {
     /// See [`GemmI8::new`].
     pub fn with_kernels(kernels: &Kernels, d: &GemmI8Descriptor) -> Result<Self> {
         check_out(OP, d.out, d.activation)?;
-        let operand = tile::operand(kernels.device(), OP, Element::I8, d.operand, d.blocking)?;
-        Ok(Self { kernels: kernels.clone(), descriptor: *d, operand })
+        tile::check_asked(kernels.device(), OP, Element::I8, d.operand, d.blocking)?;
+        Ok(Self { kernels: kernels.clone(), descriptor: *d })
     }
 
     /// Checks shapes and limits, and makes the call.
@@ -109,16 +108,28 @@ impl GemmI8 {
         let params = product(OP, [&b.a, &b.b, &b.out], [Element::I8, d.out], d.layout, b.batch)?;
         let int8 = b.epilogue.check(OP, b.a.rows, n, d.out, d.b_zero_point)?;
         let ((activate, function), (lo, hi)) = (last(OP, d.activation)?, bounds(d.activation));
+        let problem = Problem {
+            element: Element::I8,
+            weight_only: false,
+            layout: d.layout,
+            aligned: b.a.pitch.is_multiple_of(4) && k.is_multiple_of(16),
+            m: params.m as usize,
+            n,
+            k,
+            batch: b.batch,
+            patch: None,
+        };
+        let chosen = kernel::choose(&self.kernels, OP, problem, d.operand, d.blocking)?;
         let form = Form {
-            operand: self.operand,
-            blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, params.m as usize, n)),
+            operand: chosen.choice.operand,
+            blocking: chosen.choice.blocking,
             source: Source::Dense,
             layout: d.layout,
             out: d.out,
             bias: b.epilogue.bias.is_some(),
             activate,
             function,
-            a_vec: b.a.pitch.is_multiple_of(4) && k.is_multiple_of(16),
+            a_vec: problem.aligned,
             out_vec: out_vec(&b.out),
             fold: false,
             int8,
@@ -126,7 +137,7 @@ impl GemmI8 {
         let params = Params { lo, hi, ..params };
         let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
         let buffers = b.epilogue.buffers(device, OP, b.a.binding(device, OP, "a")?, &b.b, &b.out, &zeros)?;
-        tile::call(&self.kernels, OP, form, params, b.batch, &buffers)
+        tile::call(&self.kernels, OP, Some(chosen), form, params, b.batch, &buffers)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::graph::Activation;
-use crate::kernel::{self, Call, Kernels};
+use crate::kernel::{self, Blocking, Call, Kernels, Layout, Problem};
 use crate::ops::gemm::{bounds, last, out_vec};
-use crate::ops::tile::{self, Blocking, Form, Int8, Layout, Operand, Params, Source, to_u32};
+use crate::ops::tile::{self, Form, Int8, Params, Source, to_u32};
 use crate::quant::QuantParams;
 use crate::tensor::{Data, Element, Tensor, View};
 
@@ -51,7 +51,6 @@ pub struct GemmWeightOnlyBindings<'a> {
 pub struct GemmWeightOnly {
     kernels: Kernels,
     descriptor: GemmWeightOnlyDescriptor,
-    operand: Operand,
 }
 
 const OP: &str = "gemm weight-only";
@@ -152,9 +151,8 @@ impl GemmWeightOnly {
             }
         }
         last(OP, d.activation)?;
-        tile::operand(kernels.device(), OP, d.element, None, d.blocking)?;
-        let operand = if d.element == Element::F16 { Operand::F16I8 } else { Operand::F32I8 };
-        Ok(Self { kernels: kernels.clone(), descriptor: *d, operand })
+        tile::check_asked(kernels.device(), OP, d.element, None, d.blocking)?;
+        Ok(Self { kernels: kernels.clone(), descriptor: *d })
     }
 
     /// Checks shapes and limits, and makes the call.
@@ -190,16 +188,28 @@ impl GemmWeightOnly {
             }
         }
         let ((activate, function), (lo, hi)) = (last(OP, d.activation)?, bounds(d.activation));
+        let problem = Problem {
+            element: d.element,
+            weight_only: true,
+            layout: Layout::Packed,
+            aligned: b.a.pitch.is_multiple_of(4) && k.is_multiple_of(4 * per_word),
+            m,
+            n,
+            k,
+            batch: 1,
+            patch: None,
+        };
+        let chosen = kernel::choose(&self.kernels, OP, problem, None, d.blocking)?;
         let form = Form {
-            operand: self.operand,
-            blocking: d.blocking.unwrap_or_else(|| Blocking::choose(device, m, n)),
+            operand: chosen.choice.operand,
+            blocking: chosen.choice.blocking,
             source: Source::Dense,
             layout: Layout::Packed,
             out: d.out,
             bias: b.bias.is_some(),
             activate,
             function,
-            a_vec: b.a.pitch.is_multiple_of(4) && k.is_multiple_of(4 * per_word),
+            a_vec: problem.aligned,
             out_vec: out_vec(&b.out),
             fold: false,
             int8: Int8::default(),
@@ -226,6 +236,6 @@ impl GemmWeightOnly {
             b.out.binding(device, OP, "out")?,
             b.scales.binding(device, OP, "scales")?,
         ];
-        tile::call(&self.kernels, OP, form, params, 1, &buffers)
+        tile::call(&self.kernels, OP, Some(chosen), form, params, 1, &buffers)
     }
 }

@@ -16,6 +16,7 @@ mod gemm_i8;
 mod gemm_weight_only;
 mod minmax;
 mod norm;
+mod pack;
 mod permute;
 mod pool;
 mod quant_params;
@@ -23,6 +24,7 @@ mod quantize;
 mod quantize_rows;
 mod reduce;
 mod resize;
+pub(crate) mod roofline;
 mod rows;
 mod select;
 mod softmax;
@@ -30,7 +32,9 @@ mod strided;
 mod tile;
 mod unary;
 
-pub use crate::kernel::{Call, Kernels, Shader};
+pub use crate::kernel::{
+    Blocking, Call, Choice, Chosen, Kernels, Layout, Measured, Operand, Origin, Patch, Problem, Shader,
+};
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
 pub use binary::{Binary, BinaryBindings, BinaryDescriptor};
 pub use broadcast::BroadcastParams;
@@ -47,7 +51,8 @@ pub use gemm_weight_only::{
     GemmWeightOnly, GemmWeightOnlyBindings, GemmWeightOnlyDescriptor, PackedWeightOnly,
 };
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
-pub use norm::{Norm, NormBindings, NormDescriptor, NormParams};
+pub use norm::{Norm, NormBindings, NormDescriptor, NormInt8, NormParams};
+pub use pack::Packed;
 pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};
 pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};
 pub use quant_params::{ScaleZeroPoint, ScaleZeroPointBindings, ScaleZeroPointParams, SchemeParams};
@@ -57,11 +62,12 @@ pub use reduce::{
     Fold, Reduce, ReduceBindings, ReduceDescriptor, ReduceParams, Scan, ScanDescriptor, ScanParams,
 };
 pub use resize::{Resize, ResizeBindings, ResizeDescriptor, ResizeParams, ResizeTap};
+pub use roofline::RooflineParams;
 pub use rows::{ElementwiseParams, Team};
 pub use select::{Select, SelectBindings, SelectDescriptor};
 pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
 pub use strided::{Axis, Outside, Strided, StridedAxis, StridedBindings, StridedDescriptor, StridedParams};
-pub use tile::{Blocking, Layout, Operand, Packed, Params};
+pub use tile::Params;
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
 /// The text of every variant of the kernels but the gemm family's: what a device may be asked to compile. For checks
@@ -81,6 +87,7 @@ pub fn shaders() -> Vec<Shader> {
         quantize::shaders(),
         quantize_rows::shaders(),
         reduce::shaders(),
+        roofline::shaders(),
         softmax::shaders(),
         select::shaders(),
         resize::shaders(),

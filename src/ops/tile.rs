@@ -1,166 +1,11 @@
-//! What the gemm family shares: operands, where they come from, register blocks, and the dispatch made of them.
+//! What the gemm family shares: where operands come from, the text of its kernels, and the dispatch made of them.
 
 use crate::error::{Error, Result};
-use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
+use crate::kernel::{
+    self, Blocking, Call, Chosen, Dispatch, Kernels, Layout, Operand, Shader, Slot, Variant,
+};
 use crate::ops::function;
-use crate::tensor::{Data, Element, Tensor, View};
-
-/// How operands are held and multiplied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operand {
-    /// f32.
-    F32,
-    /// f16, two to a `u32`, widened exactly and summed in f32. Needs no feature.
-    F16,
-    /// f16 through `SHADER_F16`, summed in f32.
-    F16Native,
-    /// int8 by the integer dot product, `dot4I8Packed`.
-    I8Dot,
-    /// int8 widened to f32 and folded into i32 every 1024 products: as exact, and faster on CPU adapters.
-    I8Wide,
-    /// f32 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
-    F32I8,
-    /// f16 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
-    F16I8,
-}
-
-impl Operand {
-    /// The element type in memory, of the first operand.
-    pub const fn element(self) -> Element {
-        match self {
-            Operand::F32 | Operand::F32I8 => Element::F32,
-            Operand::F16 | Operand::F16Native | Operand::F16I8 => Element::F16,
-            Operand::I8Dot | Operand::I8Wide => Element::I8,
-        }
-    }
-
-    /// Whether int8 weights stand beside floats.
-    pub(crate) const fn weight_only(self) -> bool {
-        matches!(self, Operand::F32I8 | Operand::F16I8)
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Operand::F32 => "f32",
-            Operand::F16 => "f16 packed",
-            Operand::F16Native => "f16 native",
-            Operand::I8Dot => "i8 dot4",
-            Operand::I8Wide => "i8 widened",
-            Operand::F32I8 => "f32 by i8",
-            Operand::F16I8 => "f16 by i8",
-        }
-    }
-
-    const fn file(self) -> &'static str {
-        match self {
-            Operand::F32 => include_str!("../../shaders/common/operand_f32.wgsl"),
-            Operand::F16 => include_str!("../../shaders/common/operand_f16.wgsl"),
-            Operand::F16Native => include_str!("../../shaders/common/operand_f16_native.wgsl"),
-            Operand::I8Dot => include_str!("../../shaders/common/operand_i8_dot.wgsl"),
-            Operand::I8Wide => include_str!("../../shaders/common/operand_i8_wide.wgsl"),
-            Operand::F32I8 => include_str!("../../shaders/common/operand_f32_i8.wgsl"),
-            Operand::F16I8 => include_str!("../../shaders/common/operand_f16_i8.wgsl"),
-        }
-    }
-}
-
-/// How the second operand of a product lies in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Layout {
-    /// `[n, k]`, as a Linear layer holds its weights.
-    #[default]
-    Nk,
-    /// `[k, n]`, as mathematics writes it.
-    Kn,
-    /// Packed for the lanes by [`Packed`]: the fastest, and what weights are turned into once, at load.
-    Packed,
-}
-
-/// Which part of the output a thread computes, and how operands reach it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Blocking {
-    /// `8 * groups` rows by `4 * quads` columns a thread; the rows of `a` are shared by subgroup broadcasts.
-    /// Needs `SUBGROUP` and subgroups of at least 8.
-    Broadcast {
-        /// Threads of a workgroup.
-        lanes: u32,
-        /// Groups of 8 rows.
-        groups: u32,
-        /// Groups of 4 columns.
-        quads: u32,
-    },
-    /// `rows` rows by `4 * quads` columns a thread, each loading for itself.
-    Direct {
-        /// Threads of a workgroup.
-        lanes: u32,
-        /// Rows.
-        rows: u32,
-        /// Groups of 4 columns.
-        quads: u32,
-    },
-    /// 64 x 64 a workgroup, through workgroup memory.
-    Tiled,
-}
-
-impl Blocking {
-    /// The default for a product of `m` rows by `n` columns on a device.
-    ///
-    /// CPU adapters take broadcasts where subgroups allow, else direct blocks; GPUs take tiles, and direct blocks
-    /// for few rows. The figures are in `benches/results`.
-    pub fn choose(device: &wgpu::Device, m: usize, n: usize) -> Self {
-        let info = device.adapter_info();
-        let subgroups = device.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8;
-        match (info.device_type == wgpu::DeviceType::Cpu, subgroups) {
-            // One row is bound by the loads of b, of which wide blocks keep more in flight (1.6 times 8x8 broadcasts).
-            (true, _) if m == 1 => Blocking::Direct { lanes: 8, rows: 1, quads: if n > 256 { 4 } else { 1 } },
-            (true, true) => Blocking::Broadcast {
-                lanes: 8,
-                groups: m.div_ceil(8).next_power_of_two().clamp(1, 4) as u32,
-                quads: if n > 32 { 2 } else { 1 },
-            },
-            (true, false) => Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
-            (false, _) if m <= 16 => {
-                Blocking::Direct { lanes: 32, rows: m.next_power_of_two().clamp(1, 8) as u32, quads: 1 }
-            }
-            (false, _) => Blocking::Tiled,
-        }
-    }
-
-    /// Rows and columns of a workgroup.
-    pub const fn tile(self) -> [u32; 2] {
-        match self {
-            Blocking::Broadcast { lanes, groups, quads } => [8 * groups, 4 * lanes * quads],
-            Blocking::Direct { lanes, rows, quads } => [rows, 4 * lanes * quads],
-            Blocking::Tiled => [64, 64],
-        }
-    }
-
-    fn check(self, device: &wgpu::Device, op: &'static str) -> Result<()> {
-        if let Blocking::Broadcast { .. } = self {
-            if !device.features().contains(wgpu::Features::SUBGROUP) {
-                return Err(Error::Feature { op, feature: "SUBGROUP (for blocking by broadcast)" });
-            }
-            let have = device.adapter_info().subgroup_min_size;
-            if have < 8 {
-                return Err(Error::Argument {
-                    op,
-                    detail: format!("broadcasts need subgroups of 8, the device has {have}"),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn name(self) -> String {
-        let [rows, columns] = match self {
-            Blocking::Broadcast { groups, quads, .. } => [8 * groups, 4 * quads],
-            Blocking::Direct { rows, quads, .. } => [rows, 4 * quads],
-            Blocking::Tiled => return "tiled 64x64".into(),
-        };
-        let how = if matches!(self, Blocking::Broadcast { .. }) { "broadcast" } else { "direct" };
-        format!("{how} {rows}x{columns}")
-    }
-}
+use crate::tensor::{Element, View};
 
 /// Twin of `Params` in `shaders/common/gemm_params.wgsl`, where each field is explained.
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
@@ -371,45 +216,29 @@ impl Form {
     }
 }
 
-/// The operand kind for an element type, once the device has been found to have what it and the blocking need.
-///
-/// Where the caller does not say: packed f16, which needs no feature and sums in f32 everywhere; int8 by dot product on
-/// GPUs, widened on CPU adapters.
-pub(crate) fn operand(
+/// Checks what a descriptor asks for by itself; the rest is for [`kernel::choose`], which knows the problem.
+pub(crate) fn check_asked(
     device: &wgpu::Device,
     op: &'static str,
     element: Element,
-    chosen: Option<Operand>,
+    operand: Option<Operand>,
     blocking: Option<Blocking>,
-) -> Result<Operand> {
-    let operand = match (chosen, element) {
-        (Some(operand), _) if operand.element() != element || operand.weight_only() => {
-            return Err(Error::Argument {
-                op,
-                detail: format!("operand {operand:?} is not for both operands in {element:?}"),
-            });
-        }
-        (Some(operand), _) => operand,
-        (None, Element::F32) => Operand::F32,
-        (None, Element::F16) => Operand::F16,
-        (None, Element::I8) if device.adapter_info().device_type == wgpu::DeviceType::Cpu => Operand::I8Wide,
-        (None, Element::I8) => Operand::I8Dot,
-        (None, got) => return Err(Error::Element { op, got, expected: "F32, F16 or I8" }),
-    };
-    if operand == Operand::F16Native && !device.features().contains(wgpu::Features::SHADER_F16) {
-        return Err(Error::Feature {
-            op,
-            feature: "SHADER_F16 (for native f16; packed f16 needs no feature)",
-        });
+) -> Result<()> {
+    if !matches!(element, Element::F32 | Element::F16 | Element::I8) {
+        return Err(Error::Element { op, got: element, expected: "F32, F16 or I8" });
     }
-    blocking.map_or(Ok(()), |b| b.check(device, op))?;
-    Ok(operand)
+    if let Some(operand) = operand {
+        operand.check(device, op, element, false)?;
+    }
+    blocking.map_or(Ok(()), |b| b.check(device, op))
 }
 
-/// Completes `params`, checks the limits and makes the call. `buffers` are all slots but the uniform.
+/// Completes `params`, checks the limits and makes the call. `buffers` are all slots but the uniform; `chosen` is what
+/// the form was made of, where there was a choice.
 pub(crate) fn call(
     kernels: &Kernels,
     op: &'static str,
+    chosen: Option<Chosen>,
     mut form: Form,
     mut params: Params,
     batches: usize,
@@ -467,7 +296,7 @@ pub(crate) fn call(
     let uniform = kernel::uniform(device, &params);
     let mut all = vec![uniform.as_entire_buffer_binding()];
     all.extend_from_slice(buffers);
-    call.push(Dispatch::new(device, kernel, &all, grid));
+    call.push(Dispatch::new(device, kernel, &all, grid).chosen(chosen));
     Ok(call)
 }
 
@@ -479,84 +308,6 @@ pub(crate) fn to_u32(op: &'static str, what: &'static str, value: usize) -> Resu
         needed: value as u64,
         limit: u32::MAX.into(),
     })
-}
-
-/// Weights packed for the lanes of the kernels, on the host.
-///
-/// `[groups, k words rounded up to 4, columns rounded up to 4]` words, each the next elements along k of one
-/// column; padding is zero, so that it adds nothing to a sum.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Packed {
-    /// The words.
-    pub words: Vec<u32>,
-    /// Words of k, rounded up to 4: rows of one group.
-    pub rows: usize,
-    /// Columns rounded up to 4.
-    pub pitch: usize,
-    /// Of int8 weights, the sum of each column: what the zero point of `a` is multiplied by.
-    pub sums: Vec<i32>,
-}
-
-impl Packed {
-    /// Packs weights of shape `[n, .., c]`: each of the `n` outputs a column, its elements in row-major order with
-    /// the innermost dimension padded to whole words (as activations are). With `groups`, `n / groups` at a time.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the tensor has no dimension or `groups` does not divide `n`; [`Error::Element`] for
-    /// elements that no kernel takes.
-    pub fn new(weights: &Tensor, groups: usize) -> Result<Self> {
-        let op = "pack";
-        let n = weights.shape().first().copied().unwrap_or(0);
-        if groups == 0 || !n.is_multiple_of(groups) || weights.shape().is_empty() {
-            return Err(Error::Shape {
-                op,
-                detail: format!("weights {:?} in {groups} groups", weights.shape()),
-            });
-        }
-        let words = weights.to_device_words()?;
-        let k_words = words.len().checked_div(n).unwrap_or(0);
-        let (per_group, rows) = (n / groups, k_words.next_multiple_of(4));
-        let pitch = per_group.next_multiple_of(4);
-        let mut packed = vec![0; groups * rows * pitch];
-        for (column, k) in words.chunks(k_words.max(1)).enumerate() {
-            let base = column / per_group * rows * pitch + column % per_group;
-            for (row, &word) in k.iter().enumerate() {
-                packed[base + row * pitch] = word;
-            }
-        }
-        Ok(Self { words: packed, rows, pitch, sums: column_sums(weights, n) })
-    }
-}
-
-impl Packed {
-    /// Lays weights of shape `[n, .., c]` out for small channel groups: a row of `n` for each of the others.
-    pub(crate) fn by_taps(weights: &Tensor) -> Result<Self> {
-        let n = weights.shape().first().copied().unwrap_or(0);
-        let k = weights.len().checked_div(n).unwrap_or(0);
-        let order = (0..weights.len()).map(|i| i % n * k + i / n);
-        let data = match weights.data() {
-            Data::F32(v) => Data::F32(order.map(|i| v[i]).collect()),
-            Data::F16(v) => Data::F16(order.map(|i| v[i]).collect()),
-            Data::I8(v) => Data::I8(order.map(|i| v[i]).collect()),
-            _ => {
-                return Err(Error::Element {
-                    op: "pack",
-                    got: weights.element(),
-                    expected: "F32, F16 or I8",
-                });
-            }
-        };
-        let pitch = weights.element().words(n);
-        let sums = column_sums(weights, n);
-        Ok(Self { words: Tensor::new([k, n], data)?.to_device_words()?, rows: k, pitch, sums })
-    }
-}
-
-/// Of int8 weights, the sum of each of the `n` columns: what the zero point of `a` is multiplied by.
-fn column_sums(weights: &Tensor, n: usize) -> Vec<i32> {
-    let Data::I8(v) = weights.data() else { return Vec::new() };
-    let k = v.len().checked_div(n).unwrap_or(0);
-    (0..n).map(|i| v[i * k..(i + 1) * k].iter().map(|&x| i32::from(x)).sum()).collect()
 }
 
 /// The binding of an optional view; without one, a few zeros that the kernel does not read.

@@ -5,6 +5,7 @@
 //! of the image being turned back.
 
 mod attention;
+mod beside;
 mod elementwise;
 mod linear;
 mod movement;
@@ -24,6 +25,7 @@ use crate::ops::{
 use crate::plan::pools::Need;
 use crate::quant::QuantParams;
 use crate::tensor::{Element, Tensor, View};
+use std::collections::HashMap;
 use std::sync::PoisonError;
 
 /// How a value's dimensions lie in memory.
@@ -81,6 +83,14 @@ struct Lowering<'m> {
     put_off: Vec<Option<&'m Node>>,
     /// Values that are read only where they may be columns of a wider matrix.
     may_be_columns: Vec<bool>,
+    /// For each value, the nodes that read it.
+    readers: Vec<Vec<usize>>,
+    /// Values whose ranges are observed.
+    observed: Vec<bool>,
+    /// Sums that the normalizations reading them will make.
+    sums: HashMap<ValueId, beside::Sum<'m>>,
+    /// Names of other nodes whose work the node at hand does.
+    beside: Vec<String>,
     out: Lowered,
 }
 
@@ -96,6 +106,7 @@ pub(super) fn lower(kernels: &Kernels, model: &Model, descriptor: &PlanDescripto
     };
     let (inputs, outputs) =
         (model.inputs().iter().map(port).collect(), model.outputs().iter().map(port).collect());
+    let observed = |name: &String| descriptor.observe.is_some_and(|o| o.values.contains(name));
     let mut lowering = Lowering {
         model,
         kernels,
@@ -105,6 +116,10 @@ pub(super) fn lower(kernels: &Kernels, model: &Model, descriptor: &PlanDescripto
         slots: vec![Vec::new(); shapes.len()],
         shapes,
         wants_channels_last: wants_channels_last(model),
+        readers: model.consumers(),
+        observed: model.values().iter().map(|v| observed(&v.name)).collect(),
+        sums: HashMap::new(),
+        beside: Vec::new(),
         weights: descriptor.weights,
         shared,
         out: Lowered { steps: Vec::new(), needs: Vec::new(), constants: Vec::new(), inputs, outputs },
@@ -156,7 +171,8 @@ impl<'m> Lowering<'m> {
             let first = self.out.steps.len();
             self.node(node)?;
             if let Some(last) = self.out.steps[first..].last_mut() {
-                last.fused.extend_from_slice(&node.fused);
+                last.fused.clone_from(&node.fused);
+                last.fused.append(&mut self.beside);
             }
             for id in &node.outputs {
                 self.observe(descriptor, *id)?;
@@ -363,11 +379,20 @@ impl<'m> Lowering<'m> {
             op,
             shapes,
             bytes,
+            operations: 0,
+            element: matrices.first().map_or(Element::F32, |m| m.element),
             why,
             fused: Vec::new(),
             touched: touched.collect(),
             bind: Box::new(bind),
         });
+    }
+
+    /// Says of the step added last how many products it sums: two operations for each.
+    fn products(&mut self, products: usize) {
+        if let Some(step) = self.out.steps.last_mut() {
+            step.operations = 2 * products as u64;
+        }
     }
 
     fn done(&mut self, node: &Node, slot: Slot) {

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::npy;
 use std::path::{Path, PathBuf};
 use weighbridge::evaluate::Batch;
-use weighbridge::graph::{Dim, Model, ValueId};
+use weighbridge::graph::{Dim, Model, Value, ValueId};
 use weighbridge::tensor::{Data, Tensor};
 
 /// Which value each `NAME=PATH` or `PATH` means, by its place in `names`. A bare path is the only one that is left.
@@ -78,20 +78,27 @@ pub fn load(option: &str, texts: &[String], model: &Model, batched: bool) -> Res
             )
             .into());
         };
-        let array = npy::read(path)?;
-        let found = array.tensor.shape().to_vec();
-        let fits = found.len() == value.shape.len()
-            && value.shape.iter().zip(&found).enumerate().all(|(axis, (dim, &n))| {
-                (axis == 0 && batched) || dim.fixed().is_none_or(|fixed| fixed == n)
-            });
-        let path = path.display();
-        if !fits {
-            return Err(format!("{path}: shape {found:?} does not fit input `{name}` of {shape}").into());
-        }
-        let tensor = array.converted(value.element).map_err(|e| format!("{path}: input `{name}`: {e}"))?;
+        let tensor = array(path, value, batched)?;
         batch.push((name.clone(), tensor));
     }
     Ok(batch)
+}
+
+/// The array of a file for an input. A `batched` one may have any number of rows, whatever the model says.
+pub fn array(path: &Path, value: &Value, batched: bool) -> Result<Tensor> {
+    let (name, shape) = (&value.name, written(&value.shape));
+    let array = npy::read(path)?;
+    let found = array.tensor.shape().to_vec();
+    let fits =
+        found.len() == value.shape.len()
+            && value.shape.iter().zip(&found).enumerate().all(|(axis, (dim, &n))| {
+                (axis == 0 && batched) || dim.fixed().is_none_or(|fixed| fixed == n)
+            });
+    let path = path.display();
+    if !fits {
+        return Err(format!("{path}: shape {found:?} does not fit input `{name}` of {shape}").into());
+    }
+    Ok(array.converted(value.element).map_err(|e| format!("{path}: input `{name}`: {e}"))?)
 }
 
 /// Arrays whose rows along the outermost dimension belong together.

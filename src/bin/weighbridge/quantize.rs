@@ -18,7 +18,7 @@ use weighbridge::tensor::Element;
 const BATCH: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Mode {
+pub enum Mode {
     /// Weights and activations in f16
     Half,
     /// Weights and activations in int8, with ranges measured on --data

@@ -142,6 +142,7 @@ impl<'m> Lowering<'m> {
             let bias = bias.as_ref().map(|m| s.view(m));
             Gemm::with_kernels(s.kernels, &d)?.bind(&GemmBindings { a, b, bias, out, batch: 1 })
         });
+        self.products(x_matrix.rows * n * k);
         self.stack_done(&stack, out, epilogue.and_then(|e| e.out_params));
         Ok(())
     }
@@ -194,6 +195,7 @@ impl<'m> Lowering<'m> {
                 out: s.view(&out),
             })
         });
+        self.products(x.rows * n * k);
         self.stack_done(stack, out, None);
         Ok(())
     }
@@ -287,8 +289,6 @@ impl<'m> Lowering<'m> {
             self.done(node, Slot { matrix, order: Order::Columns { first }, params });
             first += n;
         }
-        if let Some(step) = self.out.steps.last_mut() {
-            step.fused = others.iter().flat_map(|n| n.fused.iter().chain([&n.name])).cloned().collect();
-        }
+        self.beside.extend(others.iter().flat_map(|n| n.fused.iter().chain([&n.name])).cloned());
     }
 }

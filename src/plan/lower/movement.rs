@@ -416,6 +416,10 @@ impl<'m> Lowering<'m> {
                 out: s.view(&out),
             })
         });
+        // Each element of x by each of its weights, but for what falls outside.
+        self.products(
+            batch * height * width * channels * (outputs / groups) * window.kernel.iter().product::<usize>(),
+        );
         self.done(node, Slot { matrix: out, order: Order::ChannelsLast, params: None });
         Ok(())
     }

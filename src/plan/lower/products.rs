@@ -207,6 +207,7 @@ impl<'m> Lowering<'m> {
                 out: s.view(&out),
             })
         });
+        self.products(batch * out_height * out_width * n * (channels / groups) * kernel_y * kernel_x);
         let params = epilogue.and_then(|e| e.out_params);
         self.done(node, Slot { matrix: out, order: Order::ChannelsLast, params });
         Ok(())
@@ -245,6 +246,7 @@ impl<'m> Lowering<'m> {
             let bindings = GemmBindings { a: s.view(&a), b, bias: None, out: s.view(&out), batch };
             Gemm::with_kernels(s.kernels, &d)?.bind(&bindings)
         });
+        self.products(out.rows * n * k);
         self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
         Ok(())
     }

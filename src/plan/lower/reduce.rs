@@ -4,8 +4,8 @@ use super::{Lowering, Order, Slot};
 use crate::error::Result;
 use crate::graph::{Node, ReduceOp};
 use crate::ops::{
-    Fold, Norm, NormBindings, NormDescriptor, Reduce, ReduceBindings, ReduceDescriptor, Scan, ScanDescriptor,
-    Softmax, SoftmaxBindings, SoftmaxDescriptor,
+    Fold, Norm, NormBindings, NormDescriptor, NormInt8, Reduce, ReduceBindings, ReduceDescriptor, Scan,
+    ScanDescriptor, Softmax, SoftmaxBindings, SoftmaxDescriptor,
 };
 use crate::plan::Matrix;
 use crate::tensor::Element;
@@ -259,22 +259,56 @@ impl<'m> Lowering<'m> {
         channels: usize,
         d: NormDescriptor,
     ) -> Result<()> {
-        let x = self.floats(node)?;
-        let x = self.in_rows(node, x, rows, columns);
-        let out = self.result_in_rows(node, &x, rows, columns);
+        let y = node.outputs[0];
+        let sum = self.take_sum(self.input(node, 0)?);
+        let (x, addend, kept) = match sum {
+            Some(sum) => (sum.a, Some(sum.b), sum.kept),
+            None => {
+                let x = self.floats(node)?;
+                (self.in_rows(node, x, rows, columns), None, None)
+            }
+        };
+        let natural = self.natural(x.home, y);
+        let alike = d.groups == 0 && natural.columns == columns && natural.element == x.element;
+        let int8 = if alike { self.quantized_beside(y) } else { None };
+        let floats = int8.as_ref().is_none_or(|i| i.floats);
+        let out = floats.then(|| self.result_in_rows(node, &x, rows, columns));
         let mut elements = weights.iter().flatten().map(|m| m.element);
         let element = elements.next().unwrap_or(Element::F32);
         if elements.any(|e| e != element) {
             return Err(self.fail(node, "scale and bias are of different elements"));
         }
-        let d = NormDescriptor { element: x.element, weights: element, ..d };
-        let touched: Vec<Matrix> = [x, out].into_iter().chain(weights.into_iter().flatten()).collect();
-        self.step(&node.name, "norm", format!("[{rows}, {columns}]"), "by rows", &touched, move |s| {
-            let [scale, bias] = [0, 1].map(|i| weights[i].as_ref().map(|m| s.view(m)));
+        let measure = int8.as_ref().and_then(|i| i.measure);
+        let d = NormDescriptor { element: x.element, weights: element, measure, ..d };
+        let int8 = int8.map(|i| (i.out, i.params));
+        let extra = [addend, kept, out].into_iter().flatten().chain(weights.into_iter().flatten());
+        let int8_touched = int8.into_iter().flat_map(|(out, params)| [out, params]);
+        let touched: Vec<Matrix> = [x].into_iter().chain(extra).chain(int8_touched).collect();
+        let why = match (addend.is_some(), int8.is_some()) {
+            (false, false) => "by rows",
+            (true, false) => "by rows, summed on the way in",
+            (false, true) => "by rows, quantized on the way out",
+            (true, true) => "by rows, summed on the way in and quantized on the way out",
+        };
+        self.step(&node.name, "norm", format!("[{rows}, {columns}]"), why, &touched, move |s| {
+            let view = |m: &Option<Matrix>| m.as_ref().map(|m| s.view(m));
+            let [scale, bias] = [0, 1].map(|i| view(&weights[i]));
             let op = Norm::with_kernels(s.kernels, &d)?;
-            op.bind(&NormBindings { x: s.view(&x), scale, bias, channels, out: s.view(&out) })
+            op.bind(&NormBindings {
+                x: s.view(&x),
+                addend: view(&addend),
+                sum: view(&kept),
+                scale,
+                bias,
+                channels,
+                out: view(&out),
+                int8: int8.map(|(out, params)| NormInt8 { out: s.view(&out), params: s.view(&params) }),
+            })
         });
-        self.finish_rows(node, out)
+        match out {
+            Some(out) => self.finish_rows(node, out),
+            None => Ok(()),
+        }
     }
 }
 

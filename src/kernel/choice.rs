@@ -1,0 +1,371 @@
+//! The gemm family's variants as data, and how one is chosen for a problem: a table of defaults, or one that measurements
+//! on the device have made.
+
+use crate::error::{Error, Result};
+use crate::graph::Window;
+use crate::kernel::Kernels;
+use crate::tensor::Element;
+
+/// How operands are held and multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Operand {
+    /// f32.
+    F32,
+    /// f16, two to a `u32`, widened exactly and summed in f32. Needs no feature.
+    F16,
+    /// f16 through `SHADER_F16`, summed in f32.
+    F16Native,
+    /// int8 by the integer dot product, `dot4I8Packed`.
+    I8Dot,
+    /// int8 widened to f32 and folded into i32 every 1024 products: as exact, and faster on CPU adapters.
+    I8Wide,
+    /// f32 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
+    F32I8,
+    /// f16 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
+    F16I8,
+}
+
+impl Operand {
+    /// The element type in memory, of the first operand.
+    pub const fn element(self) -> Element {
+        match self {
+            Operand::F32 | Operand::F32I8 => Element::F32,
+            Operand::F16 | Operand::F16Native | Operand::F16I8 => Element::F16,
+            Operand::I8Dot | Operand::I8Wide => Element::I8,
+        }
+    }
+
+    /// Whether int8 weights stand beside floats.
+    pub(crate) const fn weight_only(self) -> bool {
+        matches!(self, Operand::F32I8 | Operand::F16I8)
+    }
+
+    /// Whether it multiplies this element on the device.
+    pub(crate) fn check(
+        self,
+        device: &wgpu::Device,
+        op: &'static str,
+        element: Element,
+        weight_only: bool,
+    ) -> Result<()> {
+        if self.element() != element || self.weight_only() != weight_only {
+            let detail = format!("operand {self:?} is not for both operands in {element:?}");
+            return Err(Error::Argument { op, detail });
+        }
+        if self == Operand::F16Native && !device.features().contains(wgpu::Features::SHADER_F16) {
+            let feature = "SHADER_F16 (for native f16; packed f16 needs no feature)";
+            return Err(Error::Feature { op, feature });
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Operand::F32 => "f32",
+            Operand::F16 => "f16 packed",
+            Operand::F16Native => "f16 native",
+            Operand::I8Dot => "i8 dot4",
+            Operand::I8Wide => "i8 widened",
+            Operand::F32I8 => "f32 by i8",
+            Operand::F16I8 => "f16 by i8",
+        }
+    }
+
+    pub(crate) const fn file(self) -> &'static str {
+        match self {
+            Operand::F32 => include_str!("../../shaders/common/operand_f32.wgsl"),
+            Operand::F16 => include_str!("../../shaders/common/operand_f16.wgsl"),
+            Operand::F16Native => include_str!("../../shaders/common/operand_f16_native.wgsl"),
+            Operand::I8Dot => include_str!("../../shaders/common/operand_i8_dot.wgsl"),
+            Operand::I8Wide => include_str!("../../shaders/common/operand_i8_wide.wgsl"),
+            Operand::F32I8 => include_str!("../../shaders/common/operand_f32_i8.wgsl"),
+            Operand::F16I8 => include_str!("../../shaders/common/operand_f16_i8.wgsl"),
+        }
+    }
+}
+
+/// How the second operand of a product lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Layout {
+    /// `[n, k]`, as a Linear layer holds its weights.
+    #[default]
+    Nk,
+    /// `[k, n]`, as mathematics writes it.
+    Kn,
+    /// Packed for the lanes by [`crate::ops::Packed`]: the fastest, and what weights are turned into once, at load.
+    Packed,
+}
+
+/// Which part of the output a thread computes, and how operands reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Blocking {
+    /// `8 * groups` rows by `4 * quads` columns a thread; the rows of `a` are shared by subgroup broadcasts.
+    /// Needs `SUBGROUP` and subgroups of at least 8.
+    Broadcast {
+        /// Threads of a workgroup.
+        lanes: u32,
+        /// Groups of 8 rows.
+        groups: u32,
+        /// Groups of 4 columns.
+        quads: u32,
+    },
+    /// `rows` rows by `4 * quads` columns a thread, each loading for itself.
+    Direct {
+        /// Threads of a workgroup.
+        lanes: u32,
+        /// Rows.
+        rows: u32,
+        /// Groups of 4 columns.
+        quads: u32,
+    },
+    /// 64 x 64 a workgroup, through workgroup memory.
+    Tiled,
+}
+
+impl Blocking {
+    /// Rows and columns of a workgroup.
+    pub const fn tile(self) -> [u32; 2] {
+        match self {
+            Blocking::Broadcast { lanes, groups, quads } => [8 * groups, 4 * lanes * quads],
+            Blocking::Direct { lanes, rows, quads } => [rows, 4 * lanes * quads],
+            Blocking::Tiled => [64, 64],
+        }
+    }
+
+    pub(crate) fn check(self, device: &wgpu::Device, op: &'static str) -> Result<()> {
+        if let Blocking::Broadcast { .. } = self {
+            if !device.features().contains(wgpu::Features::SUBGROUP) {
+                return Err(Error::Feature { op, feature: "SUBGROUP (for blocking by broadcast)" });
+            }
+            let have = device.adapter_info().subgroup_min_size;
+            if have < 8 {
+                return Err(Error::Argument {
+                    op,
+                    detail: format!("broadcasts need subgroups of 8, the device has {have}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn name(self) -> String {
+        let [rows, columns] = match self {
+            Blocking::Broadcast { groups, quads, .. } => [8 * groups, 4 * quads],
+            Blocking::Direct { rows, quads, .. } => [rows, 4 * quads],
+            Blocking::Tiled => return "tiled 64x64".into(),
+        };
+        let how = if matches!(self, Blocking::Broadcast { .. }) { "broadcast" } else { "direct" };
+        format!("{how} {rows}x{columns}")
+    }
+}
+
+/// A matrix product or convolution, as far as the choice of a variant may depend on it. Epilogues are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Problem {
+    /// Element type of both operands, of `a` alone with [`Problem::weight_only`].
+    pub element: Element,
+    /// Whether `b` is int8 beside floats.
+    pub weight_only: bool,
+    /// How `b` lies in memory.
+    pub layout: Layout,
+    /// Whether the rows of `a` are made of whole 16-byte chunks (of a convolution: the channels of a pixel).
+    pub aligned: bool,
+    /// Rows, in each batch.
+    pub m: usize,
+    /// Columns, in each batch.
+    pub n: usize,
+    /// Length of the sums.
+    pub k: usize,
+    /// Number of products: of a convolution, its channel groups.
+    pub batch: usize,
+    /// Of a convolution, where the rows come from.
+    pub patch: Option<Patch>,
+}
+
+/// The images whose patches are a convolution's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Patch {
+    /// Channels in all groups.
+    pub channels: usize,
+    /// Height and width.
+    pub size: [usize; 2],
+    /// Geometry of the window.
+    pub window: Window,
+}
+
+impl Problem {
+    /// The class that a table of choices knows it by: rows are rounded up to a power of two, so that batches of nearly
+    /// the same size are measured once.
+    pub fn class(mut self) -> Self {
+        self.m = self.m.next_power_of_two();
+        self
+    }
+}
+
+/// A variant for a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Choice {
+    /// How operands are held and multiplied.
+    pub operand: Operand,
+    /// Register blocks.
+    pub blocking: Blocking,
+}
+
+/// Why a variant was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The descriptor named it.
+    Asked,
+    /// The table of defaults.
+    Default,
+    /// The caller's table: [`Kernels::set_choice`].
+    Set,
+    /// A measurement on the device.
+    Tuned(Measured),
+}
+
+/// What a measurement came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Measured {
+    /// The default's time in hundredths of the winner's; `None` where the default did not pass.
+    pub gain: Option<u32>,
+    /// How many candidates were tried before the time was up.
+    pub tried: u32,
+    /// How many there are.
+    pub candidates: u32,
+}
+
+/// What was chosen for a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// The problem.
+    pub problem: Problem,
+    /// The variant.
+    pub choice: Choice,
+    /// Why.
+    pub origin: Origin,
+}
+
+impl Choice {
+    /// The table of defaults.
+    ///
+    /// CPU adapters take broadcasts where subgroups allow, else direct blocks; GPUs take tiles, and direct blocks
+    /// for few rows. f16 is packed, which needs no feature and sums in f32 everywhere; int8 goes by dot product on GPUs,
+    /// widened on CPU adapters. The figures are in `benches/results`.
+    pub fn default_for(device: &wgpu::Device, problem: &Problem) -> Self {
+        let cpu = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
+        let operand = match (problem.element, problem.weight_only) {
+            (Element::F16, true) => Operand::F16I8,
+            (_, true) => Operand::F32I8,
+            (Element::F16, false) => Operand::F16,
+            (Element::I8, false) if cpu => Operand::I8Wide,
+            (Element::I8, false) => Operand::I8Dot,
+            (_, false) => Operand::F32,
+        };
+        Self { operand, blocking: Blocking::default_for(device, problem.m, problem.n) }
+    }
+
+    /// Every variant that this device can run for a problem, the default first. Which one is fastest is for a measurement
+    /// to say.
+    pub fn candidates(device: &wgpu::Device, problem: &Problem) -> Vec<Self> {
+        let first = Self::default_for(device, problem);
+        let operands: &[Operand] = match (problem.element, problem.weight_only) {
+            (_, true) => &[first.operand],
+            (Element::F16, false) => &[Operand::F16, Operand::F16Native],
+            (Element::I8, false) => &[Operand::I8Wide, Operand::I8Dot],
+            (_, false) => &[Operand::F32],
+        };
+        let blockings = [
+            Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
+            Blocking::Broadcast { lanes: 8, groups: 4, quads: 2 },
+            Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
+            Blocking::Direct { lanes: 8, rows: 1, quads: 4 },
+            Blocking::Tiled,
+        ];
+        let mut all = vec![first];
+        for &operand in operands {
+            for blocking in blockings {
+                let choice = Self { operand, blocking };
+                if !all.contains(&choice) && choice.check(device, "candidates", problem).is_ok() {
+                    all.push(choice);
+                }
+            }
+        }
+        all
+    }
+
+    /// Whether the device has what the variant needs, and the problem is one that it takes.
+    ///
+    /// # Errors
+    /// [`Error::Feature`] and [`Error::Argument`], which say what is missing.
+    pub fn check(self, device: &wgpu::Device, op: &'static str, problem: &Problem) -> Result<()> {
+        self.operand.check(device, op, problem.element, problem.weight_only)?;
+        if self.operand == Operand::F16Native && (!problem.aligned || problem.layout != Layout::Packed) {
+            let detail = format!(
+                "native f16 takes packed b and rows (of a convolution: channels) by 8 elements; k is {}, b is {:?}",
+                problem.k, problem.layout
+            );
+            return Err(Error::Argument { op, detail });
+        }
+        self.blocking.check(device, op)
+    }
+}
+
+impl Blocking {
+    fn default_for(device: &wgpu::Device, m: usize, n: usize) -> Self {
+        let info = device.adapter_info();
+        let subgroups = device.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8;
+        match (info.device_type == wgpu::DeviceType::Cpu, subgroups) {
+            // One row is bound by the loads of b, of which wide blocks keep more in flight (1.6 times 8x8 broadcasts).
+            (true, _) if m == 1 => Blocking::Direct { lanes: 8, rows: 1, quads: if n > 256 { 4 } else { 1 } },
+            (true, true) => Blocking::Broadcast {
+                lanes: 8,
+                groups: m.div_ceil(8).next_power_of_two().clamp(1, 4) as u32,
+                quads: if n > 32 { 2 } else { 1 },
+            },
+            (true, false) => Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
+            (false, _) if m <= 16 => {
+                Blocking::Direct { lanes: 32, rows: m.next_power_of_two().clamp(1, 8) as u32, quads: 1 }
+            }
+            (false, _) => Blocking::Tiled,
+        }
+    }
+}
+
+/// The variant for a problem: what the descriptor asks for, else what was measured, else the default.
+///
+/// # Errors
+/// See [`Choice::check`].
+pub(crate) fn choose(
+    kernels: &Kernels,
+    op: &'static str,
+    problem: Problem,
+    operand: Option<Operand>,
+    blocking: Option<Blocking>,
+) -> Result<Chosen> {
+    let device = kernels.device();
+    let found = kernels.entry(&problem).filter(|(t, _)| {
+        // A measurement is of both together.
+        operand.is_none_or(|o| o == t.operand) && blocking.is_none_or(|b| b == t.blocking)
+    });
+    let (choice, origin) = match found {
+        Some(found) if operand.is_none() || blocking.is_none() => found,
+        _ => {
+            let default = Choice::default_for(device, &problem);
+            let choice = Choice {
+                operand: operand.unwrap_or(default.operand),
+                blocking: blocking.unwrap_or(default.blocking),
+            };
+            (choice, if operand.is_some() || blocking.is_some() { Origin::Asked } else { Origin::Default })
+        }
+    };
+    choice.check(device, op, &problem)?;
+    Ok(Chosen { problem, choice, origin })
+}
