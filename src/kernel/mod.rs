@@ -206,15 +206,18 @@ impl Dispatch {
         &self.kernel.label
     }
 
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        pass.set_pipeline(&self.kernel.pipeline);
-        self.record_set(pass);
-    }
-
-    /// The same where the kernel is set already.
-    fn record_set(&self, pass: &mut wgpu::ComputePass<'_>) {
+    /// After a dispatch of `last`; its own kernel is set then.
+    fn record<'d>(
+        &'d self,
+        pass: &mut wgpu::ComputePass<'_>,
+        last: Option<&'d Kernel>,
+    ) -> Option<&'d Kernel> {
+        if !last.is_some_and(|last| std::ptr::eq(last, &*self.kernel)) {
+            pass.set_pipeline(&self.kernel.pipeline);
+        }
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+        Some(&self.kernel)
     }
 }
 
@@ -246,21 +249,14 @@ impl Call {
     pub(crate) fn record_after<'c>(
         &'c self,
         pass: &mut wgpu::ComputePass<'_>,
-        mut last: Option<&'c Kernel>,
+        last: Option<&'c Kernel>,
     ) -> Option<&'c Kernel> {
-        for d in &self.dispatches {
-            if !last.is_some_and(|last| std::ptr::eq(last, &*d.kernel)) {
-                pass.set_pipeline(&d.kernel.pipeline);
-                last = Some(&d.kernel);
-            }
-            d.record_set(pass);
-        }
-        last
+        self.dispatches.iter().fold(last, |last, d| d.record(pass, last))
     }
 
     /// Records one of the dispatches.
     pub(crate) fn record_only(&self, dispatch: usize, pass: &mut wgpu::ComputePass<'_>) {
-        self.dispatches[dispatch].record(pass);
+        self.dispatches[dispatch].record(pass, None);
     }
 
     /// What was chosen for each product among the dispatches.
