@@ -1,9 +1,12 @@
 //! From WGSL to pipelines and bind groups: the only code that makes either.
 
+mod cache;
 mod choice;
 mod describe;
 mod source;
 
+#[cfg(feature = "serde")]
+pub(crate) use cache::write_whole;
 pub(crate) use choice::choose;
 pub use choice::{Blocking, Choice, Chosen, Layout, Measured, Operand, Origin, Patch, Problem};
 pub use source::Shader;
@@ -31,6 +34,9 @@ pub(crate) struct Kernel {
     layout: wgpu::BindGroupLayout,
 }
 
+/// Where a kernel is once it is compiled.
+type Place = Arc<OnceLock<Arc<Kernel>>>;
+
 /// The kernels of a device, each compiled once.
 ///
 /// Cheap to clone: a handle. Everything that runs is built from one, and so from the caller's `&wgpu::Device` alone.
@@ -38,15 +44,22 @@ pub(crate) struct Kernel {
 pub struct Kernels {
     device: wgpu::Device,
     /// Each is compiled where it is asked for first, with no lock held but its own.
-    compiled: Arc<Mutex<HashMap<Shader, Arc<OnceLock<Arc<Kernel>>>>>>,
+    compiled: Arc<Mutex<HashMap<Shader, Place>>>,
     /// What is used instead of the default, by class of problem, and why.
     table: Arc<Mutex<HashMap<Problem, (Choice, Origin)>>>,
+    /// The driver's, where the caller has opened one.
+    cache: Arc<OnceLock<wgpu::PipelineCache>>,
 }
 
 impl Kernels {
     /// An empty set of kernels for a device.
     pub fn new(device: &wgpu::Device) -> Self {
-        Self { device: device.clone(), compiled: Arc::default(), table: Arc::default() }
+        Self {
+            device: device.clone(),
+            compiled: Arc::default(),
+            table: Arc::default(),
+            cache: Arc::default(),
+        }
     }
 
     /// The device.
@@ -106,7 +119,7 @@ impl Kernels {
             None => compiled.entry(shader.clone()).or_default().clone(),
         };
         drop(compiled);
-        place.get_or_init(|| Arc::new(Kernel::new(&self.device, &shader, slots))).clone()
+        place.get_or_init(|| Arc::new(Kernel::new(&self.device, &shader, slots, self.cache.get()))).clone()
     }
 }
 
@@ -116,7 +129,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Kernel {
-    fn new(device: &wgpu::Device, shader: &Shader, slots: &[Slot]) -> Self {
+    fn new(
+        device: &wgpu::Device,
+        shader: &Shader,
+        slots: &[Slot],
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> Self {
         let label = Some(shader.label.as_str());
         let entries: Vec<_> = slots
             .iter()
@@ -158,7 +176,7 @@ impl Kernel {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: None,
+            cache,
         });
         Self { label: shader.label.clone(), pipeline, layout }
     }
