@@ -85,7 +85,8 @@ fn heads() -> Vec<Form> {
     let mut all = Vec::new();
     for operand in [Operand::F32, Operand::F16] {
         for blocking in BLOCKINGS {
-            for (layout, a_vec) in [Layout::Nk, Layout::Kn].into_iter().flat_map(|l| BOTH.map(|vec| (l, vec))) {
+            for (layout, a_vec) in [Layout::Nk, Layout::Kn].into_iter().flat_map(|l| BOTH.map(|vec| (l, vec)))
+            {
                 for out in [Element::F32, Element::F16] {
                     let form = Form { layout, a_vec, out, ..plain(operand, blocking, Source::Heads) };
                     all.push(Form { out_vec: a_vec && out == Element::F32, ..form });
