@@ -44,6 +44,9 @@ pub struct Args {
     /// The GPU whose name contains this (default: $WGPU_ADAPTER_NAME, else the fastest kind)
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
+    /// Leave out what `weighbridge tune` found
+    #[arg(long)]
+    no_tuned: bool,
 }
 
 pub async fn run(args: &Args) -> Result<()> {
@@ -53,6 +56,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let json = args.json.as_deref().map(OutFile::create).transpose()?;
 
     let gpu = terminal::gpu(args.adapter.as_deref()).await?;
+    terminal::load_tuned(&gpu, args.no_tuned);
     let model = made(&gpu, model, args.mode, &inputs).await?;
     let mut out = std::io::stdout();
     writeln!(out, "{}", AdapterReport::new(&gpu))?;
@@ -182,6 +186,7 @@ mod tests {
             trace: None,
             json: None,
             adapter: None,
+            no_tuned: true,
         }
     }
 
