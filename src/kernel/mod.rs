@@ -224,10 +224,18 @@ impl Dispatch {
         &self.kernel.label
     }
 
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        pass.set_pipeline(&self.kernel.pipeline);
+    /// After a dispatch of `last`; its own kernel is set then.
+    fn record<'d>(
+        &'d self,
+        pass: &mut wgpu::ComputePass<'_>,
+        last: Option<&'d Kernel>,
+    ) -> Option<&'d Kernel> {
+        if !last.is_some_and(|last| std::ptr::eq(last, &*self.kernel)) {
+            pass.set_pipeline(&self.kernel.pipeline);
+        }
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+        Some(&self.kernel)
     }
 }
 
@@ -252,12 +260,21 @@ impl Call {
 
     /// Records the dispatches into the caller's pass. Infallible and repeatable.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.dispatches.iter().for_each(|d| d.record(pass));
+        self.record_after(pass, None);
+    }
+
+    /// The same after a dispatch of `last`, which need not be set again. Returns the kernel that is set then.
+    pub(crate) fn record_after<'c>(
+        &'c self,
+        pass: &mut wgpu::ComputePass<'_>,
+        last: Option<&'c Kernel>,
+    ) -> Option<&'c Kernel> {
+        self.dispatches.iter().fold(last, |last, d| d.record(pass, last))
     }
 
     /// Records one of the dispatches.
     pub(crate) fn record_only(&self, dispatch: usize, pass: &mut wgpu::ComputePass<'_>) {
-        self.dispatches[dispatch].record(pass);
+        self.dispatches[dispatch].record(pass, None);
     }
 
     /// What was chosen for each product among the dispatches.

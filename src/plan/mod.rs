@@ -5,7 +5,7 @@ mod lower;
 mod pools;
 
 use crate::error::{Error, Result};
-use crate::graph::Model;
+use crate::graph::{Model, ValueId};
 use crate::kernel::{Call, Chosen, Kernels};
 use crate::ops::Update;
 use crate::tensor::{Element, View};
@@ -31,8 +31,8 @@ pub struct Weights {
     forms: Mutex<HashMap<Form, Vec<Upload>>>,
 }
 
-/// A value of the model, what was made of it, and a number that this depends on.
-type Form = (usize, &'static str, usize);
+/// Values of the model, what was made of them, and a number that this depends on.
+type Form = (Vec<ValueId>, &'static str, usize);
 
 /// A matrix in a buffer of its own.
 #[derive(Clone, Debug)]
@@ -420,9 +420,10 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Records every dispatch into the caller's pass. Infallible and repeatable.
+    /// Records every dispatch into the caller's pass. Infallible and repeatable; allocates nothing but what wgpu does for
+    /// the same commands.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.calls.iter().for_each(|call| call.record(pass));
+        self.calls.iter().fold(None, |last, call| call.record_after(pass, last));
     }
 
     /// What was chosen for each matrix product and convolution, in the plan's order.
