@@ -93,7 +93,10 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] where the device cannot be made.
     pub async fn with_adapter(adapter: &wgpu::Adapter) -> Result<Self> {
-        let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let wanted = wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::SHADER_INT64;
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("weighbridge"),

@@ -193,7 +193,8 @@ fn all_places(blocking: Blocking) {
                 }
             }
             // Around the tile, as attention's scores and values are.
-            for (m, n, k) in [(tile_m + 1, tile_n + 2, 8), (tile_m - 1, 4, tile_n), (1, tile_n, 20), (0, 4, 4)]
+            for (m, n, k) in
+                [(tile_m + 1, tile_n + 2, 8), (tile_m - 1, 4, tile_n), (1, tile_n, 20), (0, 4, 4)]
             {
                 let beside = Place::beside(2 * k, 0);
                 check(gpu, Case { m, n, k, places: [beside, beside, Place::BELOW], ..base });
