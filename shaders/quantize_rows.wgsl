@@ -24,9 +24,6 @@ const THREADS: u32 = 8u;
 //% end
 //% if TEAM
 const THREADS: u32 = 64u;
-var<workgroup> shared_lo: array<i32, 64>;
-var<workgroup> shared_hi: array<i32, 64>;
-var<workgroup> shared_params: array<QuantParams, 64>;
 //% end
 
 fn quad(q: QuantParams, column: u32, x: vec4<f32>) -> u32 {
@@ -55,33 +52,8 @@ fn main(
         e = include(e, v.c, live4(column + 8u, p.columns));
         e = include(e, v.d, live4(column + 12u, p.columns));
     }
-    var lo = min(min(e.lo.x, e.lo.y), min(e.lo.z, e.lo.w));
-    var hi = max(max(e.hi.x, e.hi.y), max(e.hi.z, e.hi.w));
-//% if TEAM
-    shared_lo[local] = lo;
-    shared_hi[local] = hi;
-    for (var step = p.lanes / 2u; step > 0u; step /= 2u) {
-        workgroupBarrier(); // the upper half of each row's lanes written -> read by the lower
-        if lane < step {
-            shared_lo[local] = min(shared_lo[local], shared_lo[local + step]);
-            shared_hi[local] = max(shared_hi[local], shared_hi[local + step]);
-        }
-    }
-    lo = shared_lo[local];
-    hi = shared_hi[local];
-//% end
-    var q = params_of_nothing(p.scheme);
-    if lane == 0u {
-        if lo <= hi { q = params_of_range(p.scheme, bitcast<f32>(key(lo)), bitcast<f32>(key(hi))); }
-//% if TEAM
-        shared_params[slot] = q;
-//% end
-        if row < p.rows { params[row] = q; }
-    }
-//% if TEAM
-    workgroupBarrier(); // parameters chosen by the first lane -> read by all of the row's
-    q = shared_params[slot];
-//% end
+    let q = params_of_row(p.scheme, e, slot, lane, local);
+    if lane == 0u && row < p.rows { params[row] = q; }
     for (var u = lane; u < units; u += p.lanes) {
         let v = load16(row * p.x_pitch, u);
         let column = u * 16u;

@@ -54,6 +54,7 @@
 //! | [`calibrate`] | the ranges that static int8 needs |
 //! | [`gpu`], [`Session`] | for those without a device of their own |
 //! | [`profile`] | the time of each dispatch, beside what the device does at most |
+//! | [`tune`] | variants chosen by measurement |
 //! | [`evaluate`] | accuracy, agreement and latency of variants, and the report on them |
 #![deny(missing_docs)]
 
@@ -73,7 +74,9 @@ pub mod quant;
 pub mod reference;
 mod session;
 pub mod tensor;
+pub mod tune;
 
 pub use error::{Error, Result};
 pub use gpu::Gpu;
 pub use session::Session;
+pub use tune::Tuner;

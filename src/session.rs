@@ -3,9 +3,11 @@
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::graph::Model;
+use crate::kernel::Chosen;
 use crate::plan::{Frame, Observe, Plan, PlanDescriptor, Weights};
 use crate::profile::{self, Profile, Roofline};
 use crate::tensor::Tensor;
+use crate::tune::{Tuned, Tuner};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -68,6 +70,11 @@ pub(crate) struct Plans {
 }
 
 impl Plans {
+    /// Drops the plans, but not the weights: packed, they are the same for all variants.
+    fn forget(&mut self) {
+        self.kept.clear();
+    }
+
     /// The plan for inputs of these names and shapes, made where it is not there.
     pub fn get(
         &mut self,
@@ -166,6 +173,26 @@ impl<'g> Session<'g> {
         let sources: Vec<_> = ports.iter().zip(&prepared.outputs).map(|(p, b)| (b, p.bytes())).collect();
         prepared.write(self.gpu, inputs)?;
         self.gpu.run(|pass| prepared.frame.record(pass), &sources)
+    }
+
+    /// Measures the variants of every product for these input shapes ([`Tuner::tune_all`]), and plans anew with the
+    /// fastest from then on, for all shapes.
+    ///
+    /// # Errors
+    /// See [`Session::run`] and [`Tuner::tune`].
+    pub fn tune(&self, tuner: &Tuner<'_>, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Tuned>> {
+        let problems: Vec<_> = self.prepare(inputs)?.frame.chosen().map(|c| c.problem).collect();
+        let tuned = tuner.tune_all(&problems, |_, _| ())?;
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).forget();
+        Ok(tuned)
+    }
+
+    /// What is chosen for each product of the plan for these input shapes, in its order.
+    ///
+    /// # Errors
+    /// See [`Session::run`].
+    pub fn chosen(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Chosen>> {
+        Ok(self.prepare(inputs)?.frame.chosen().copied().collect())
     }
 
     fn prepare(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Arc<Prepared>> {

@@ -14,7 +14,13 @@ use weighbridge::tensor::Tensor;
 const MLP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/fashion_mnist/mlp.onnx");
 
 fn weighbridge(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_weighbridge")).args(args).output().unwrap()
+    with_table(Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-such-table.json"), args)
+}
+
+/// With a table of measured variants, not the user's.
+fn with_table(path: PathBuf, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weighbridge"));
+    command.args(args).env("WEIGHBRIDGE_TUNE_FILE", path).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -289,4 +295,40 @@ fn profiling_says_where_the_time_goes() {
     let events = trace["traceEvents"].as_array().unwrap();
     let dispatches: usize = steps.iter().map(|s| s["dispatches"].as_array().unwrap().len()).sum();
     assert_eq!(events.iter().filter(|e| e["ph"] == "X").count(), dispatches);
+}
+
+#[test]
+fn what_was_tuned_is_found_again() {
+    if gpu::gpu().is_none() {
+        return;
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tuned.json");
+    let _ = std::fs::remove_file(&path);
+    let run = |args: &[&str]| {
+        let output = with_table(path.clone(), args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let tune = ["tune", MLP, "--mode", "float", "--budget", "0.1"];
+    let (shown, _) = run(&[&tune[..], &["--dry-run"]].concat());
+    assert!(shown.contains("gemm f32 1x") && shown.contains(" of "), "{shown}");
+    assert!(!path.exists(), "a dry run writes nothing");
+    let (shown, _) = run(&tune);
+    assert!(shown.contains("tuned.json"), "{shown}");
+    assert!(run(&tune).0.contains("in the table"));
+
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let x = dir.join("tuned_x.npy");
+    npy(&x, &[1, 1, 28, 28], &[0.5f32; 784], npyz::Order::C);
+    let infer = ["run", MLP, "--input", x.to_str().unwrap(), "--explain"];
+    let (shown, said) = run(&infer);
+    assert!(shown.contains("tuned: ") && said.contains("are tuned: "), "{shown}{said}");
+    let (shown, said) = run(&[&infer[..], &["--no-tuned"]].concat());
+    assert!(shown.contains("default table (") && !said.contains("tuned"), "{shown}{said}");
+    std::fs::write(&path, "{").unwrap();
+    let (shown, said) = run(&infer);
+    assert!(shown.contains("default table (") && said.contains("nothing is tuned: "), "{shown}{said}");
+    assert!(text(&with_table(path.clone(), &tune).stderr).contains("delete it to begin anew"));
+    let bad = weighbridge(&["tune", "--shape", "3x4"]);
+    assert!(text(&bad.stderr).contains("expected MxNxK"), "{}", text(&bad.stderr));
 }

@@ -8,13 +8,18 @@ mod place;
 use gpu::{Rng, gpu};
 use place::{Input, Output, PLACES, Place, float, run};
 use weighbridge::ops::{Norm, NormBindings, NormDescriptor, Team};
-use weighbridge::tensor::Element;
+use weighbridge::tensor::{Element, View};
 use weighbridge::{Error, Gpu};
 
 const EPS: f64 = f32::EPSILON as f64;
 
 /// `[element, weights]`, rows, columns, groups and channels (0: a scale for each column), rms.
 type Case = ([Element; 2], [usize; 2], [usize; 2], bool);
+
+/// Nothing but a normalization.
+fn plain<'a>(x: View<'a>, scale: Option<View<'a>>, out: View<'a>) -> NormBindings<'a> {
+    NormBindings { x, addend: None, sum: None, scale, bias: None, channels: 0, out: Some(out), int8: None }
+}
 
 fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rms): Case, place: Place) {
     let mut rng = Rng((rows * 41 + columns) as u64);
@@ -33,13 +38,17 @@ fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rm
     let (scale_in, bias_in) =
         (Input::new(gpu, &scale, Place::default()), Input::new(gpu, &bias, Place::default()));
     let epsilon = 1e-3;
-    for (team, with_bias) in [(Team::Thread, true), (Team::Workgroup, false)] {
+    for (team, with_bias, registers) in [
+        (Team::Thread, true, false),
+        (Team::Workgroup, false, false),
+        (Team::Thread, true, true),
+        (Team::Thread, false, true),
+    ] {
         let out = Output::new(gpu, element, rows, columns, place);
-        let d = NormDescriptor { element, weights, epsilon, rms, groups };
-        let op = Norm::with_kernels(gpu.kernels(), &d).unwrap().with_team(team);
+        let d = NormDescriptor { element, weights, epsilon, rms, groups, measure: None };
+        let op = Norm::with_kernels(gpu.kernels(), &d).unwrap().with_team(team).with_registers(registers);
         let bias = with_bias.then(|| bias_in.view());
-        let b =
-            NormBindings { x: input.view(), scale: Some(scale_in.view()), bias, channels, out: out.view() };
+        let b = NormBindings { bias, channels, ..plain(input.view(), Some(scale_in.view()), out.view()) };
         run(gpu, op.bind(&b));
         let got = out.read(gpu).to_f32();
         let n = columns as f64;
@@ -76,7 +85,7 @@ fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rm
                 let got = f64::from(got[r * columns + c]);
                 assert!(
                     (got - want).abs() <= error + half,
-                    "{element:?} by {weights:?} {rows}x{columns} {groups} groups {rms} {team:?} {place:?} at {r}, {c}: {got} is not {want} within {error:e}"
+                    "{element:?} by {weights:?} {rows}x{columns} {groups} groups {rms} {team:?} {registers} {place:?} at {r}, {c}: {got} is not {want} within {error:e}"
                 );
             }
         }
@@ -87,7 +96,22 @@ fn check(gpu: &Gpu, ([element, weights], [rows, columns], [groups, channels], rm
 fn rows_of_any_length() {
     let Some(gpu) = gpu() else { return };
     for elements in [[Element::F32; 2], [Element::F16; 2]] {
-        for shape in [[0, 4], [3, 0], [2, 1], [5, 15], [9, 16], [6, 17], [5, 33], [2, 2100], [600, 6]] {
+        for shape in [
+            [0, 4],
+            [3, 0],
+            [2, 1],
+            [5, 15],
+            [9, 16],
+            [6, 17],
+            [5, 33],
+            [2, 2100],
+            [600, 6],
+            [5, 32],
+            [17, 64],
+            [3, 384],
+            [2, 1024],
+            [2, 1056],
+        ] {
             for (i, place) in PLACES.into_iter().enumerate() {
                 check(gpu, (elements, shape, [0, 0], i == 2), place);
             }
@@ -118,7 +142,7 @@ fn refuses_what_does_not_fit() {
     let bind = |groups, channels, scale: bool| {
         let d = NormDescriptor { groups, ..Default::default() };
         let scale = scale.then(|| five.view());
-        let b = NormBindings { x: x.view(), scale, bias: None, channels, out: out.view() };
+        let b = NormBindings { channels, ..plain(x.view(), scale, out.view()) };
         Norm::new(gpu.device(), &d).unwrap().bind(&b)
     };
     assert!(bind(0, 0, false).is_ok());

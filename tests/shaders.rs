@@ -220,7 +220,7 @@ fn twins() -> BTreeMap<&'static str, Twin> {
     let softmax = twin!(ops::SoftmaxParams: rows, columns, units, lanes, x_pitch, out_pitch, scale, logarithm, nan,
         length_1, length_2, mask_0, mask_1, mask_2, mask_column);
     let norm = twin!(ops::NormParams: rows, columns, units, lanes, x_pitch, out_pitch, rms, epsilon, inverse, groups,
-        channels, inner, scale_step, bias_step);
+        channels, inner, scale_step, bias_step, addend_pitch, sum_pitch, int8_pitch, qmin, qmax, symmetric_zero, eps);
     let roofline = twin!(ops::RooflineParams: count);
     let reduce = twin!(ops::ReduceParams: outputs, n, inner, lanes, flip, latest);
     let scan = twin!(ops::ScanParams: outputs, n, inner, exclusive, backwards);

@@ -19,9 +19,10 @@ pub const MUL: &str = "mul 4096x1024 by a row";
 const NAIVE: &str = include_str!("../../shaders/naive/elementwise.wgsl");
 /// 16 M elements.
 pub const LEN: usize = 1 << 24;
-/// What goes through one tensor of so many elements, a multiple of four.
-pub const SIZED: [(&str, fn(&Gpu, usize) -> Group); 3] =
-    [("minmax", minmax), ("quantize", quantize), ("dequantize", dequantize)];
+/// Makes the group of a problem of so many elements, a multiple of four.
+pub type Make = fn(&Gpu, usize) -> Group;
+/// What goes through one tensor.
+pub const SIZED: [(&str, Make); 3] = [("minmax", minmax), ("quantize", quantize), ("dequantize", dequantize)];
 
 /// The name of a group of so many elements.
 pub fn name(op: &str, len: usize) -> String {

@@ -151,7 +151,7 @@ impl Operands {
         let role =
             if operand == Some(Operand::F32) && layout == Layout::Packed { Role::F32 } else { Role::Ours };
         Some(Case {
-            name: format!("{name} ({kernel})"),
+            name: if name.is_empty() { kernel } else { format!("{name} ({kernel})") },
             role,
             record: Box::new(move |pass| call.record(pass)),
             check: self.check(out),

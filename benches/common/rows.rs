@@ -78,10 +78,13 @@ pub fn norm(gpu: &Gpu, [rows, columns]: [usize; 2]) -> Group {
         let op = Norm::with_kernels(gpu.kernels(), &NormDescriptor::default())?.with_team(team);
         op.bind(&NormBindings {
             x: matrix(&from, [rows, columns]),
+            addend: None,
+            sum: None,
             scale,
             bias: None,
             channels: 0,
-            out: matrix(out, [rows, columns]),
+            out: Some(matrix(out, [rows, columns])),
+            int8: None,
         })
     })
 }

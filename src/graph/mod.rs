@@ -99,6 +99,7 @@ pub enum Activation {
 
 /// Window geometry shared by convolutions and pools, `[height, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Window {
     /// Size of the window.
     pub kernel: [usize; 2],

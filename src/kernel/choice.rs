@@ -8,6 +8,7 @@ use crate::tensor::Element;
 
 /// How operands are held and multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Operand {
     /// f32.
     F32,
@@ -86,6 +87,7 @@ impl Operand {
 
 /// How the second operand of a product lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Layout {
     /// `[n, k]`, as a Linear layer holds its weights.
     #[default]
@@ -98,6 +100,7 @@ pub enum Layout {
 
 /// Which part of the output a thread computes, and how operands reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Blocking {
     /// `8 * groups` rows by `4 * quads` columns a thread; the rows of `a` are shared by subgroup broadcasts.
     /// Needs `SUBGROUP` and subgroups of at least 8.
@@ -257,6 +260,7 @@ impl Blocking {
 
 /// A matrix product or convolution, as far as the choice of a variant may depend on it. Epilogues are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Problem {
     /// Element type of both operands, of `a` alone with [`Problem::weight_only`].
     pub element: Element,
@@ -280,6 +284,7 @@ pub struct Problem {
 
 /// The images whose patches are a convolution's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Patch {
     /// Channels in all groups.
     pub channels: usize,
@@ -300,6 +305,7 @@ impl Problem {
 
 /// A variant for a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Choice {
     /// How operands are held and multiplied.
     pub operand: Operand,
@@ -317,8 +323,22 @@ pub enum Origin {
     Asked,
     /// The table of defaults.
     Default,
+    /// The caller's table: [`Kernels::set_choice`].
+    Set,
     /// A measurement on the device.
-    Tuned,
+    Tuned(Measured),
+}
+
+/// What a measurement came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Measured {
+    /// The default's time in hundredths of the winner's; `None` where the default did not pass.
+    pub gain: Option<u32>,
+    /// How many candidates were tried before the time was up.
+    pub tried: u32,
+    /// How many there are.
+    pub candidates: u32,
 }
 
 /// What was chosen for a problem.
@@ -494,12 +514,12 @@ pub(crate) fn choose(
     blocking: Option<Blocking>,
 ) -> Result<Chosen> {
     let device = kernels.device();
-    let tuned = kernels.choice(&problem).filter(|t| {
+    let found = kernels.entry(&problem).filter(|(t, _)| {
         // A measurement is of both together.
         operand.is_none_or(|o| o == t.operand) && blocking.is_none_or(|b| b == t.blocking)
     });
-    let (choice, origin) = match tuned {
-        Some(choice) if operand.is_none() || blocking.is_none() => (choice, Origin::Tuned),
+    let (choice, origin) = match found {
+        Some(found) if operand.is_none() || blocking.is_none() => found,
         _ => {
             let default = Choice::default_for(device, &problem);
             let choice = Choice {

@@ -1,16 +1,17 @@
 //! From WGSL to pipelines and bind groups: the only code that makes either.
 
 mod choice;
+mod describe;
 mod source;
 
 pub(crate) use choice::choose;
-pub use choice::{Blocking, Choice, Chosen, Layout, Operand, Origin, Patch, Problem};
+pub use choice::{Blocking, Choice, Chosen, Layout, Measured, Operand, Origin, Patch, Problem};
 pub use source::Shader;
 pub(crate) use source::Variant;
 
 use crate::error::{Error, Result};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What a kernel expects at a binding. Bindings are numbered from 0 in order, all in group 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +37,16 @@ pub(crate) struct Kernel {
 #[derive(Clone)]
 pub struct Kernels {
     device: wgpu::Device,
-    compiled: Arc<Mutex<HashMap<Shader, Arc<Kernel>>>>,
-    /// What measurements have found fastest, by class of problem.
-    choices: Arc<Mutex<HashMap<Problem, Choice>>>,
+    /// Each is compiled where it is asked for first, with no lock held but its own.
+    compiled: Arc<Mutex<HashMap<Shader, Arc<OnceLock<Arc<Kernel>>>>>>,
+    /// What is used instead of the default, by class of problem, and why.
+    table: Arc<Mutex<HashMap<Problem, (Choice, Origin)>>>,
 }
 
 impl Kernels {
     /// An empty set of kernels for a device.
     pub fn new(device: &wgpu::Device) -> Self {
-        Self { device: device.clone(), compiled: Arc::default(), choices: Arc::default() }
+        Self { device: device.clone(), compiled: Arc::default(), table: Arc::default() }
     }
 
     /// The device.
@@ -54,7 +56,7 @@ impl Kernels {
 
     /// How many distinct kernels have been compiled.
     pub fn len(&self) -> usize {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).len()
+        locked(&self.compiled).values().filter(|k| k.get().is_some()).count()
     }
 
     /// Whether nothing has been compiled yet.
@@ -67,23 +69,50 @@ impl Kernels {
     /// # Errors
     /// See [`Choice::check`]: a variant that the device cannot run for this problem.
     pub fn set_choice(&self, problem: &Problem, choice: Choice) -> Result<()> {
-        choice.check(&self.device, "set_choice", problem)?;
-        self.choices.lock().unwrap_or_else(PoisonError::into_inner).insert(problem.class(), choice);
-        Ok(())
+        self.set_entry(problem, choice, Origin::Set)
     }
 
     /// What was set for the problem's class.
     pub fn choice(&self, problem: &Problem) -> Option<Choice> {
-        self.choices.lock().unwrap_or_else(PoisonError::into_inner).get(&problem.class()).copied()
+        self.entry(problem).map(|(choice, _)| choice)
+    }
+
+    /// [`Kernels::set_choice`] with a reason.
+    pub(crate) fn set_entry(&self, problem: &Problem, choice: Choice, origin: Origin) -> Result<()> {
+        choice.check(&self.device, "set_choice", problem)?;
+        locked(&self.table).insert(problem.class(), (choice, origin));
+        Ok(())
+    }
+
+    pub(crate) fn entry(&self, problem: &Problem) -> Option<(Choice, Origin)> {
+        locked(&self.table).get(&problem.class()).copied()
+    }
+
+    /// What measurements have found fastest, in no order.
+    #[cfg(feature = "serde")]
+    pub(crate) fn measured(&self) -> Vec<(Problem, Choice, Measured)> {
+        let table = locked(&self.table);
+        let measured = table.iter().filter_map(|(&problem, &(choice, origin))| match origin {
+            Origin::Tuned(m) => Some((problem, choice, m)),
+            _ => None,
+        });
+        measured.collect()
     }
 
     pub(crate) fn get(&self, shader: Shader, slots: &[Slot]) -> Arc<Kernel> {
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        compiled
-            .entry(shader)
-            .or_insert_with_key(|shader| Arc::new(Kernel::new(&self.device, shader, slots)))
-            .clone()
+        let mut compiled = locked(&self.compiled);
+        let place = match compiled.get(&shader) {
+            Some(place) => place.clone(),
+            None => compiled.entry(shader.clone()).or_default().clone(),
+        };
+        drop(compiled);
+        place.get_or_init(|| Arc::new(Kernel::new(&self.device, &shader, slots))).clone()
     }
+}
+
+/// What a panic elsewhere left is still a map.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kernel {
@@ -179,6 +208,11 @@ impl Dispatch {
 
     fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.kernel.pipeline);
+        self.record_set(pass);
+    }
+
+    /// The same where the kernel is set already.
+    fn record_set(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
     }
@@ -205,7 +239,23 @@ impl Call {
 
     /// Records the dispatches into the caller's pass. Infallible and repeatable.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.dispatches.iter().for_each(|d| d.record(pass));
+        self.record_after(pass, None);
+    }
+
+    /// The same after a dispatch of `last`, which need not be set again. Returns the kernel that is set then.
+    pub(crate) fn record_after<'c>(
+        &'c self,
+        pass: &mut wgpu::ComputePass<'_>,
+        mut last: Option<&'c Kernel>,
+    ) -> Option<&'c Kernel> {
+        for d in &self.dispatches {
+            if !last.is_some_and(|last| std::ptr::eq(last, &*d.kernel)) {
+                pass.set_pipeline(&d.kernel.pipeline);
+                last = Some(&d.kernel);
+            }
+            d.record_set(pass);
+        }
+        last
     }
 
     /// Records one of the dispatches.
@@ -216,6 +266,11 @@ impl Call {
     /// What was chosen for each product among the dispatches.
     pub fn chosen(&self) -> impl Iterator<Item = &Chosen> {
         self.dispatches.iter().filter_map(|d| d.chosen.as_ref())
+    }
+
+    /// Why each dispatch has its variant, where there was a choice.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = Option<Origin>> {
+        self.dispatches.iter().map(|d| d.chosen.map(|c| c.origin))
     }
 
     /// Kernel and variant of each dispatch, with its workgroups.

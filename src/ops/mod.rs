@@ -33,7 +33,7 @@ mod tile;
 mod unary;
 
 pub use crate::kernel::{
-    Blocking, Call, Choice, Chosen, Kernels, Layout, Operand, Origin, Patch, Problem, Shader,
+    Blocking, Call, Choice, Chosen, Kernels, Layout, Measured, Operand, Origin, Patch, Problem, Shader,
 };
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
 pub use binary::{Binary, BinaryBindings, BinaryDescriptor};
@@ -51,7 +51,7 @@ pub use gemm_weight_only::{
     GemmWeightOnly, GemmWeightOnlyBindings, GemmWeightOnlyDescriptor, PackedWeightOnly,
 };
 pub use minmax::{Channels, MinMax, MinMaxBindings, MinMaxDescriptor, MinMaxParams, RangeState, Update};
-pub use norm::{Norm, NormBindings, NormDescriptor, NormParams};
+pub use norm::{Norm, NormBindings, NormDescriptor, NormInt8, NormParams};
 pub use pack::Packed;
 pub use permute::{Permute, PermuteBindings, PermuteDescriptor, PermuteParams, ReshapeBindings};
 pub use pool::{Pool, PoolBindings, PoolDescriptor, PoolParams};

@@ -1,9 +1,14 @@
-//! Layer, RMS, group and instance normalization: rows less their mean, divided by their deviation.
+//! Layer, RMS, group and instance normalization: rows less their mean, divided by their deviation. With what stands
+//! beside them in a transformer: the residual sum before, and the int8 that the next product reads.
 
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
-use crate::ops::rows::{self, Team, Teams, check_element, check_one_of, check_same, check_words};
-use crate::ops::tile::to_u32;
+use crate::ops::quant_params::{RULES, SCHEME_FILES, scheme_consts, scheme_params};
+use crate::ops::rows::{
+    self, Team, Teams, check_element, check_one_of, check_params, check_same, check_words,
+};
+use crate::ops::tile::{optional, to_u32};
+use crate::quant::{Rule, Scheme};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`Norm`].
@@ -20,35 +25,66 @@ pub struct NormDescriptor {
     /// Where scale and bias belong to channels of `inner` columns each: how many rows there are before the channels
     /// begin again. 0 where each column has its own.
     pub groups: usize,
+    /// How each row's range becomes the parameters of its int8; `None` where these are given. Of no consequence
+    /// without [`NormBindings::int8`].
+    pub measure: Option<Scheme>,
 }
 
 impl Default for NormDescriptor {
     fn default() -> Self {
-        Self { element: Element::F32, weights: Element::F32, epsilon: 1e-5, rms: false, groups: 0 }
+        Self {
+            element: Element::F32,
+            weights: Element::F32,
+            epsilon: 1e-5,
+            rms: false,
+            groups: 0,
+            measure: None,
+        }
     }
 }
 
-/// The tensors of a [`Norm`].
+/// The tensors of a [`Norm`]. With an addend or int8 the rows are whole sixteens: `columns` is a multiple of 16, and
+/// all pitches are of 4 words.
 #[derive(Clone, Copy, Debug)]
 pub struct NormBindings<'a> {
     /// `[rows, columns]`.
     pub x: View<'a>,
+    /// `[rows, columns]`, added to `x` first: the sum is what is normalized.
+    pub addend: Option<View<'a>>,
+    /// `[rows, columns]`: where that sum is written, if it is also wanted.
+    pub sum: Option<View<'a>>,
     /// `[1, columns]`, or with groups `[1, channels]`, or one for all.
     pub scale: Option<View<'a>>,
     /// As `scale`.
     pub bias: Option<View<'a>>,
     /// With groups: the channels of all of them together.
     pub channels: usize,
-    /// `[rows, columns]`. Padding in words that hold elements is written as zeros.
+    /// `[rows, columns]`. Padding in words that hold elements is written as zeros. May be left out beside int8.
+    pub out: Option<View<'a>>,
+    /// The result in int8.
+    pub int8: Option<NormInt8<'a>>,
+}
+
+/// A result in int8, beside the floats or instead of them.
+#[derive(Clone, Copy, Debug)]
+pub struct NormInt8<'a> {
+    /// `[rows, columns]` of I8, written.
     pub out: View<'a>,
+    /// [`crate::quant::QuantParams`] ([`View::params`]): one, read, or with [`NormDescriptor::measure`] one for each
+    /// row, written.
+    pub params: View<'a>,
 }
 
 /// `(x - mean) / sqrt(variance + epsilon) * scale + bias` of each row: see [`crate::reference::layer_norm`] and
 /// [`crate::reference::group_norm`].
+///
+/// The sum, the floats and the int8 are those of [`crate::ops::Add`], this op and [`crate::ops::Quantize`] or
+/// [`crate::ops::QuantizeRows`] one after the other: f16 is rounded wherever it would have been stored.
 pub struct Norm {
     kernels: Kernels,
     descriptor: NormDescriptor,
     team: Team,
+    registers: bool,
 }
 
 /// The uniform of [`Norm`]'s kernel, as WGSL sees it.
@@ -70,35 +106,177 @@ pub struct NormParams {
     pub inner: u32,
     pub scale_step: u32,
     pub bias_step: u32,
-    pub padding: [u32; 2],
+    pub addend_pitch: u32,
+    pub sum_pitch: u32,
+    pub int8_pitch: u32,
+    pub qmin: i32,
+    pub qmax: i32,
+    pub symmetric_zero: i32,
+    pub eps: f32,
+    pub padding: [u32; 3],
 }
 
 const OP: &str = "norm";
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
 
+/// Where int8 has its parameters from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Int8 {
+    Given,
+    Measured(Rule, bool),
+}
+
+/// What is done beside normalizing, on rows of whole sixteens.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beside {
+    add: bool,
+    sum: bool,
+    int8: Option<Int8>,
+    /// Whether the floats are left out.
+    no_floats: bool,
+}
+
+impl Beside {
+    fn any(self) -> bool {
+        self.add || self.int8.is_some()
+    }
+
+    /// Adds to the consts of a kernel; the texts that they choose from.
+    fn parts(self, consts: &mut Vec<(&'static str, u32)>) -> Vec<&'static str> {
+        let flag = u32::from;
+        consts.extend([
+            ("ADD", flag(self.add)),
+            ("SUM", flag(self.sum)),
+            ("OUT", flag(!self.no_floats)),
+            ("INT8", flag(self.int8.is_some())),
+            ("GIVEN", flag(self.int8 == Some(Int8::Given))),
+            ("MEASURED", flag(matches!(self.int8, Some(Int8::Measured(..))))),
+        ]);
+        let quantize = include_str!("../../shaders/common/quantize.wgsl");
+        match self.int8 {
+            None => Vec::new(),
+            Some(Int8::Given) => vec![include_str!("../../shaders/common/quant_params.wgsl"), quantize],
+            Some(Int8::Measured(rule, symmetric)) => {
+                consts.extend(scheme_consts(rule, symmetric));
+                let range = include_str!("../../shaders/common/range.wgsl");
+                [&SCHEME_FILES[..], &[range, include_str!("../../shaders/common/row_params.wgsl"), quantize]]
+                    .concat()
+            }
+        }
+    }
+
+    fn label(self) -> String {
+        let int8 = match self.int8 {
+            None => String::new(),
+            Some(Int8::Given) => " to int8".into(),
+            Some(Int8::Measured(rule, symmetric)) => {
+                format!(" to int8 by rows, {rule:?}{}", if symmetric { " symmetric" } else { "" })
+            }
+        };
+        let floats = if self.int8.is_some() && !self.no_floats { " and floats" } else { "" };
+        let (add, sum) =
+            (if self.add { " of a sum" } else { "" }, if self.sum { " that is kept" } else { "" });
+        format!("{add}{sum}{int8}{floats}")
+    }
+}
+
+/// Rows of a workgroup, and fours of each that a lane of it has: their product is what registers are for.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    rows: u32,
+    quads: u32,
+}
+
+/// Lanes that share a row in their registers.
+const LANES: usize = 8;
+/// Columns of the longest row that is held in registers.
+const LONGEST: usize = 1024;
+/// Fours that a lane holds, where one row has no more than half of it.
+const FOURS: usize = 48;
+
+impl Block {
+    /// For rows in registers, where they fit.
+    fn new(device: &wgpu::Device, columns: usize) -> Option<Self> {
+        let lanes = device.features().contains(wgpu::Features::SUBGROUP)
+            && device.adapter_info().subgroup_min_size as usize >= LANES;
+        let fits = columns.is_multiple_of(4 * LANES) && (1..=LONGEST).contains(&columns);
+        let quads = columns / (4 * LANES);
+        (lanes && fits).then(|| Self { rows: (FOURS / quads).clamp(1, LANES) as u32, quads: quads as u32 })
+    }
+}
+
+/// Rows in registers; `weights`: whether there are a scale and a bias.
+fn in_registers(
+    [element, weights]: [Element; 2],
+    [scale, bias]: [bool; 2],
+    block: Block,
+    beside: Beside,
+) -> Shader {
+    let flag = u32::from;
+    let mut consts = vec![
+        ("X_F16", flag(element == Element::F16)),
+        ("W_F16", flag(weights == Element::F16)),
+        ("SCALE", flag(scale)),
+        ("BIAS", flag(bias)),
+        ("ROWS", block.rows),
+        ("QUADS", block.quads),
+        ("TEAM", 0),
+    ];
+    let mut files = beside.parts(&mut consts);
+    if element == Element::F16 {
+        files.push(include_str!("../../shaders/common/f16.wgsl"));
+    }
+    files.push(include_str!("../../shaders/norm_subgroup.wgsl"));
+    let label = format!(
+        "{OP}/{element:?} by {}{} in registers {}x{}",
+        match [scale, bias] {
+            [true, true] => format!("{weights:?}"),
+            [true, false] => format!("{weights:?} without bias"),
+            [false, true] => format!("{weights:?} without scale"),
+            [false, false] => "nothing".into(),
+        },
+        beside.label(),
+        block.rows,
+        block.quads,
+    );
+    Variant { label, enable: &[], consts: &consts, files: &files }.render()
+}
+
 /// `w_vec`: scale and bias are one for each column or left out, in whole vectors.
-fn shader([element, weights]: [Element; 2], grouped: bool, [vec, w_vec]: [bool; 2], team: Team) -> Shader {
-    let f16 = u32::from(element == Element::F16);
-    let consts = [
+fn shader(
+    [element, weights]: [Element; 2],
+    grouped: bool,
+    [vec, w_vec]: [bool; 2],
+    team: Team,
+    beside: Beside,
+) -> Shader {
+    let flag = u32::from;
+    let f16 = flag(element == Element::F16);
+    let mut consts = vec![
         ("X_F16", f16),
         ("OUT_F16", f16),
-        ("X_VEC", u32::from(vec)),
-        ("OUT_VEC", u32::from(vec)),
-        ("W_F16", u32::from(weights == Element::F16)),
+        ("X_VEC", flag(vec)),
+        ("OUT_VEC", flag(vec)),
+        ("W_F16", flag(weights == Element::F16)),
         ("W_PER_WORD", weights.per_word() as u32),
-        ("W_VEC", u32::from(w_vec)),
-        ("GROUPED", u32::from(grouped)),
-        ("TEAM", u32::from(team == Team::Workgroup)),
+        ("W_VEC", flag(w_vec)),
+        ("GROUPED", flag(grouped)),
+        ("TEAM", flag(team == Team::Workgroup)),
+        ("FUSED", flag(beside.any())),
     ];
-    let files = [
-        include_str!("../../shaders/common/load_float.wgsl"),
-        include_str!("../../shaders/common/store16.wgsl"),
-        if f16 == 1 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
-        include_str!("../../shaders/norm.wgsl"),
-    ];
+    let mut files = beside.parts(&mut consts);
+    files.push(include_str!("../../shaders/common/load_float.wgsl"));
+    if !beside.no_floats {
+        files.push(include_str!("../../shaders/common/store16.wgsl"));
+    }
+    if f16 == 1 {
+        files.push(include_str!("../../shaders/common/f16.wgsl"));
+    }
+    files.push(include_str!("../../shaders/norm.wgsl"));
     let label = format!(
-        "{OP}/{element:?} by {weights:?}{}{}{}{}",
+        "{OP}/{element:?} by {weights:?}{}{}{}{}{}",
         if grouped { " grouped" } else { "" },
+        beside.label(),
         if vec { "" } else { " by words" },
         if vec && !w_vec && !grouped { ", weights by words" } else { "" },
         team.label()
@@ -106,7 +284,8 @@ fn shader([element, weights]: [Element; 2], grouped: bool, [vec, w_vec]: [bool; 
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
-/// Every variant.
+/// Every variant; what is done beside normalizing in all its combinations for one form of the weights, with which it
+/// shares no text.
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for elements in FLOATS.iter().flat_map(|&x| FLOATS.map(|w| [x, w])) {
@@ -114,7 +293,39 @@ pub(crate) fn shaders() -> Vec<Shader> {
             let forms = [(true, [true, false]), (true, [false; 2])];
             let columns = [[true; 2], [true, false], [false; 2]].map(|vec| (false, vec));
             let all_forms = forms.into_iter().chain(columns);
-            all.extend(all_forms.map(|(grouped, vec)| shader(elements, grouped, vec, team)));
+            let plain = Beside::default();
+            all.extend(all_forms.map(|(grouped, vec)| shader(elements, grouped, vec, team, plain)));
+        }
+    }
+    for elements in FLOATS.iter().flat_map(|&x| FLOATS.map(|w| [x, w])) {
+        for weights in [[true, true], [true, false], [false, true], [false, false]] {
+            let plain = Beside::default();
+            all.push(in_registers(elements, weights, Block { rows: 1, quads: 3 }, plain));
+        }
+    }
+    let int8 = RULES.map(|(rule, symmetric)| Int8::Measured(rule, symmetric));
+    let int8: Vec<_> = int8.into_iter().chain([Int8::Given]).map(Some).chain([None]).collect();
+    for element in FLOATS {
+        for team in [Team::Workgroup, Team::Thread] {
+            for &int8 in &int8 {
+                for [add, sum, no_floats] in [
+                    [false, false, false],
+                    [false, false, true],
+                    [true, false, false],
+                    [true, false, true],
+                    [true, true, false],
+                    [true, true, true],
+                ] {
+                    let beside = Beside { add, sum, int8, no_floats };
+                    if beside.any() && (int8.is_some() || !no_floats) {
+                        all.push(shader([element, Element::F32], false, [true; 2], team, beside));
+                        if team == Team::Thread {
+                            let block = Block { rows: 2, quads: 2 };
+                            all.push(in_registers([element, Element::F32], [true; 2], block, beside));
+                        }
+                    }
+                }
+            }
         }
     }
     all
@@ -124,7 +335,8 @@ impl Norm {
     /// Prepares for a device.
     ///
     /// # Errors
-    /// [`Error::Element`] for other than floats.
+    /// [`Error::Element`] for other than floats, [`Error::Argument`] where a scheme's limits are not a range within
+    /// -128..=127, or its rule is affine only.
     pub fn new(device: &wgpu::Device, descriptor: &NormDescriptor) -> Result<Self> {
         Self::with_kernels(&Kernels::new(device), descriptor)
     }
@@ -136,8 +348,18 @@ impl Norm {
     pub fn with_kernels(kernels: &Kernels, d: &NormDescriptor) -> Result<Self> {
         check_one_of(OP, d.element, &FLOATS, "F32 or F16")?;
         check_one_of(OP, d.weights, &FLOATS, "F32 or F16 for scale and bias")?;
-        let team = Team::choose(kernels.device());
-        Ok(Self { kernels: kernels.clone(), descriptor: *d, team })
+        d.measure.as_ref().map(scheme_params).transpose()?;
+        let device = kernels.device();
+        let (team, registers) = (Team::choose(device), Team::choose(device) == Team::Thread);
+        Ok(Self { kernels: kernels.clone(), descriptor: *d, team, registers })
+    }
+
+    /// Whether rows that fit are read once, into the registers of 8 lanes of a subgroup, whatever the team: those of
+    /// whole 32 columns, at most 1024, without groups, where the device has `SUBGROUP` and subgroups of 8 or more.
+    /// The default for CPU adapters.
+    #[must_use]
+    pub fn with_registers(self, registers: bool) -> Self {
+        Self { registers, ..self }
     }
 
     /// With another [`Team`] than [`Team::choose`]'s; very long rows are a workgroup's in any case.
@@ -149,14 +371,10 @@ impl Norm {
     /// Checks shapes and limits, and makes the call.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::View`] or [`Error::Limit`], with the numbers.
+    /// [`Error::Shape`], [`Error::Argument`], [`Error::View`] or [`Error::Limit`], with the numbers.
     pub fn bind(&self, b: &NormBindings<'_>) -> Result<Call> {
         let (d, device) = (&self.descriptor, self.kernels.device());
-        for (name, view) in [("x", &b.x), ("out", &b.out)] {
-            check_element(OP, name, view, d.element)?;
-            check_words(OP, name, view)?;
-        }
-        check_same(OP, &b.x, &b.out)?;
+        let beside = self.beside(b)?;
         let fail = |detail: String| Error::Shape { op: OP, detail };
         // Of a group: how many channels, and how many columns each has.
         let channels = b.channels.checked_div(d.groups).unwrap_or(b.x.columns);
@@ -183,14 +401,16 @@ impl Norm {
             }
             Ok(u32::from(view.columns > 1))
         };
-        let teams = Teams::new(device, OP, &b.x, self.team, 3)?;
+        let teams = Teams::new(device, OP, &b.x, self.team, 4)?;
+        let pitch = |name, view: Option<&View<'_>>| to_u32(OP, name, view.map_or(0, |v| v.pitch));
+        let scheme = d.measure.as_ref().map(scheme_params).transpose()?.unwrap_or_default();
         let params = NormParams {
             rows: to_u32(OP, "rows", b.x.rows)?,
             columns: to_u32(OP, "columns", b.x.columns)?,
             units: to_u32(OP, "columns", teams.units)?,
             lanes: to_u32(OP, "columns", teams.lanes)?,
             x_pitch: to_u32(OP, "pitch of x", b.x.pitch)?,
-            out_pitch: to_u32(OP, "pitch of out", b.out.pitch)?,
+            out_pitch: pitch("pitch of out", b.out.as_ref())?,
             rms: u32::from(d.rms),
             epsilon: d.epsilon,
             inverse: (1.0 / b.x.columns.max(1) as f64) as f32,
@@ -199,29 +419,104 @@ impl Norm {
             inner: to_u32(OP, "columns", b.x.columns.checked_div(channels).unwrap_or(1).max(1))?,
             scale_step: step("scale", &b.scale)?,
             bias_step: step("bias", &b.bias)?,
-            padding: [0; 2],
+            addend_pitch: pitch("pitch of addend", b.addend.as_ref())?,
+            sum_pitch: pitch("pitch of sum", b.sum.as_ref())?,
+            int8_pitch: pitch("pitch of int8", b.int8.as_ref().map(|i| &i.out))?,
+            qmin: scheme.qmin,
+            qmax: scheme.qmax,
+            symmetric_zero: scheme.symmetric_zero,
+            eps: scheme.eps,
+            padding: [0; 3],
         };
         let uniform = kernel::uniform(device, &params);
         let one = if d.weights == Element::F16 { 0x3c00 } else { 1f32.to_bits() };
         let constant =
             |v: u32| kernel::constant(device, bytemuck::bytes_of(&[v; 4]), wgpu::BufferUsages::STORAGE);
-        let (ones, zeros) = (constant(one), constant(0));
-        let buffers = [
+        let ones = constant(one);
+        // A buffer for each that is left out: what a dispatch writes may not overlap.
+        let unused = [0; 5].map(constant);
+        let mut buffers = vec![
             uniform.as_entire_buffer_binding(),
             b.x.binding(device, OP, "x")?,
-            crate::ops::tile::optional(device, OP, "scale", b.scale.as_ref(), &ones)?,
-            b.out.binding(device, OP, "out")?,
-            crate::ops::tile::optional(device, OP, "bias", b.bias.as_ref(), &zeros)?,
+            optional(device, OP, "scale", b.scale.as_ref(), &ones)?,
+            optional(device, OP, "out", b.out.as_ref(), &unused[0])?,
+            optional(device, OP, "bias", b.bias.as_ref(), &unused[1])?,
         ];
+        let mut slots = vec![Slot::Uniform, Slot::Read, Slot::Read, Slot::Write, Slot::Read];
+        if beside.any() {
+            buffers.extend([
+                optional(device, OP, "addend", b.addend.as_ref(), &unused[2])?,
+                optional(device, OP, "sum", b.sum.as_ref(), &unused[3])?,
+                optional(device, OP, "int8", b.int8.as_ref().map(|i| &i.out), &unused[4])?,
+                optional(device, OP, "params", b.int8.as_ref().map(|i| &i.params), &ones)?,
+            ]);
+            let measured = matches!(beside.int8, Some(Int8::Measured(..)));
+            let params = if measured { Slot::Write } else { Slot::Read };
+            slots.extend([Slot::Read, Slot::Write, Slot::Write, params]);
+        }
         let mut call = Call::default();
-        if b.x.rows > 0 && b.x.columns > 0 {
-            let vec = rows::reads_vectors(&b.x) && rows::writes_sixteens(&b.out);
+        if b.x.rows > 0 && (b.x.columns > 0 || beside.int8.is_some()) {
+            let vec = rows::reads_vectors(&b.x) && b.out.as_ref().is_none_or(rows::writes_sixteens);
             let single = [&b.scale, &b.bias].into_iter().flatten().any(|w| w.columns == 1);
             let vec = [vec, vec && d.groups == 0 && !single];
-            let shader = shader([d.element, d.weights], d.groups > 0, vec, teams.team);
-            let slots = [Slot::Uniform, Slot::Read, Slot::Read, Slot::Write, Slot::Read];
-            call.push(Dispatch::new(device, self.kernels.get(shader, &slots), &buffers, teams.grid));
+            let elements = [d.element, d.weights];
+            let block = Block::new(device, b.x.columns).filter(|_| self.registers && vec[1]);
+            let (shader, grid) = match block {
+                Some(block) => {
+                    let weights = [b.scale.is_some(), b.bias.is_some()];
+                    let groups = b.x.rows.div_ceil(block.rows as usize) as u64;
+                    (in_registers(elements, weights, block, beside), kernel::grid(device, OP, groups)?)
+                }
+                None => (shader(elements, d.groups > 0, vec, teams.team, beside), teams.grid),
+            };
+            call.push(Dispatch::new(device, self.kernels.get(shader, &slots), &buffers, grid));
         }
         Ok(call)
+    }
+
+    /// Checks all but scale and bias, and says what is done beside normalizing.
+    fn beside(&self, b: &NormBindings<'_>) -> Result<Beside> {
+        let d = &self.descriptor;
+        let floats = [("x", Some(&b.x)), ("addend", b.addend.as_ref()), ("sum", b.sum.as_ref())];
+        for (name, view) in floats.into_iter().chain([("out", b.out.as_ref())]) {
+            let Some(view) = view else { continue };
+            check_element(OP, name, view, d.element)?;
+            check_words(OP, name, view)?;
+            check_same(OP, &b.x, view)?;
+        }
+        if (b.out.is_none() && b.int8.is_none()) || (b.sum.is_some() && b.addend.is_none()) {
+            let detail = "neither floats nor int8 are asked for, or a sum of nothing".into();
+            return Err(Error::Argument { op: OP, detail });
+        }
+        let int8 = match (&b.int8, d.measure) {
+            (None, _) => None,
+            (Some(int8), measure) => {
+                check_element(OP, "int8", &int8.out, Element::I8)?;
+                check_words(OP, "int8", &int8.out)?;
+                check_same(OP, &b.x, &int8.out)?;
+                check_params(OP, "params", &int8.params)?;
+                let expected = if measure.is_some() { b.x.rows } else { 1 };
+                if int8.params.rows != expected {
+                    let detail = format!("params has {} elements, expected {expected}", int8.params.rows);
+                    return Err(Error::Shape { op: OP, detail });
+                }
+                Some(measure.map_or(Int8::Given, |s| Int8::Measured(s.rule, s.symmetric)))
+            }
+        };
+        let (add, sum, no_floats) = (b.addend.is_some(), b.sum.is_some(), b.out.is_none());
+        let beside = Beside { add, sum, int8, no_floats };
+        let read = [Some(&b.x), b.addend.as_ref()];
+        let written = [b.sum.as_ref(), b.out.as_ref(), b.int8.as_ref().map(|i| &i.out)];
+        if beside.any()
+            && !(read.into_iter().flatten().all(rows::reads_vectors)
+                && written.into_iter().flatten().all(rows::writes_sixteens))
+        {
+            let detail = format!(
+                "[{}, {}] with an addend or int8: expected rows of whole sixteens, and pitches of 4 words",
+                b.x.rows, b.x.columns
+            );
+            return Err(Error::Shape { op: OP, detail });
+        }
+        Ok(beside)
     }
 }

@@ -84,18 +84,19 @@ fn shader(rule: Rule, symmetric: bool) -> Shader {
     Variant { label, enable: &[], consts: &scheme_consts(rule, symmetric), files: &files }.render()
 }
 
+/// Every rule, and whether it is symmetric.
+pub(crate) const RULES: [(Rule, bool); 6] = [
+    (Rule::Observer, false),
+    (Rule::Observer, true),
+    (Rule::PerToken, false),
+    (Rule::PerToken, true),
+    (Rule::Onnx, false),
+    (Rule::Fbgemm, false),
+];
+
 /// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
-    [
-        (Rule::Observer, false),
-        (Rule::Observer, true),
-        (Rule::PerToken, false),
-        (Rule::PerToken, true),
-        (Rule::Onnx, false),
-        (Rule::Fbgemm, false),
-    ]
-    .map(|(rule, symmetric)| shader(rule, symmetric))
-    .to_vec()
+    RULES.map(|(rule, symmetric)| shader(rule, symmetric)).to_vec()
 }
 
 impl ScaleZeroPoint {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
-use crate::ops::quant_params::{SCHEME_FILES, SchemeParams, scheme_consts, scheme_params};
+use crate::ops::quant_params::{RULES, SCHEME_FILES, SchemeParams, scheme_consts, scheme_params};
 use crate::ops::rows::{self, Team, check_element, check_one_of, check_params, check_same, check_words};
 use crate::ops::tile::to_u32;
 use crate::quant::{Rule, Scheme};
@@ -82,6 +82,7 @@ fn shader(
     let own = [
         include_str!("../../shaders/common/load_float.wgsl"),
         include_str!("../../shaders/common/range.wgsl"),
+        include_str!("../../shaders/common/row_params.wgsl"),
         include_str!("../../shaders/common/quantize.wgsl"),
         include_str!("../../shaders/quantize_rows.wgsl"),
     ];
@@ -98,17 +99,9 @@ fn shader(
 
 /// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
-    let rules = [
-        (Rule::Observer, false),
-        (Rule::Observer, true),
-        (Rule::PerToken, false),
-        (Rule::PerToken, true),
-        (Rule::Onnx, false),
-        (Rule::Fbgemm, false),
-    ];
     let mut all = Vec::new();
     for element in [Element::F32, Element::F16] {
-        for rule in rules {
+        for rule in RULES {
             for team in [Team::Workgroup, Team::Thread] {
                 all.extend((0..4).map(|vec| shader(element, rule, [vec & 1 != 0, vec & 2 != 0], team)));
             }

@@ -4,7 +4,10 @@
 //! product and four int8 channels a word. Where a matrix follows an image, its weights take the image's order instead
 //! of the image being turned back.
 
+mod attention;
+mod beside;
 mod elementwise;
+mod linear;
 mod movement;
 mod pointwise;
 mod products;
@@ -16,11 +19,13 @@ use crate::error::{Error, Result};
 use crate::graph::{Model, Node, Op, Quant, ValueId};
 use crate::kernel::{self, Call, Kernels};
 use crate::ops::{
-    MinMax, MinMaxBindings, MinMaxDescriptor, Permute, PermuteBindings, PermuteDescriptor, ReshapeBindings,
+    Axis, MinMax, MinMaxBindings, MinMaxDescriptor, Permute, PermuteBindings, PermuteDescriptor,
+    ReshapeBindings,
 };
 use crate::plan::pools::Need;
 use crate::quant::QuantParams;
 use crate::tensor::{Element, Tensor, View};
+use std::collections::HashMap;
 use std::sync::PoisonError;
 
 /// How a value's dimensions lie in memory.
@@ -33,6 +38,11 @@ enum Order {
     /// `[n, pixels * channels]` of a model's `[n, channels * pixels]`: an image seen as a row, channels innermost and
     /// padded to whole words at each pixel.
     Flat { channels: usize, pixels: usize },
+    /// `[.., m, h, e]` of a model's `[.., h, m, e]`: an attention's heads side by side for each token. Rows of whole
+    /// words.
+    Heads,
+    /// `[.., n]`, or `[.., h, d]` with `h d = n`, as the columns from `first` on of the matrix, which is wider.
+    Columns { first: usize },
 }
 
 /// A value on the device.
@@ -67,6 +77,20 @@ struct Lowering<'m> {
     slots: Vec<Vec<Slot>>,
     /// Values of rank 4 that some op wants channels last.
     wants_channels_last: Vec<bool>,
+    /// For each value, the nodes that read it.
+    readers: Vec<Vec<usize>>,
+    /// Values whose ranges are observed.
+    observed: Vec<bool>,
+    /// Sums that the normalizations reading them will make.
+    sums: HashMap<ValueId, beside::Sum<'m>>,
+    /// Names of other nodes whose work the node at hand does.
+    beside: Vec<String>,
+    /// Who makes each value.
+    producer: Vec<Option<&'m Node>>,
+    /// The Transposes that are carried out once somebody reads what they make, and not what they are of.
+    put_off: Vec<Option<&'m Node>>,
+    /// Values that are read only where they may be columns of a wider matrix.
+    may_be_columns: Vec<bool>,
     out: Lowered,
 }
 
@@ -82,16 +106,25 @@ pub(super) fn lower(kernels: &Kernels, model: &Model, descriptor: &PlanDescripto
     };
     let (inputs, outputs) =
         (model.inputs().iter().map(port).collect(), model.outputs().iter().map(port).collect());
+    let observed = |name: &String| descriptor.observe.is_some_and(|o| o.values.contains(name));
     let mut lowering = Lowering {
         model,
         kernels,
+        producer: model.producers().into_iter().map(|i| i.map(|i| &model.nodes()[i])).collect(),
+        put_off: vec![None; shapes.len()],
+        may_be_columns: Vec::new(),
         slots: vec![Vec::new(); shapes.len()],
         shapes,
         wants_channels_last: wants_channels_last(model),
+        readers: model.consumers(),
+        observed: model.values().iter().map(|v| observed(&v.name)).collect(),
+        sums: HashMap::new(),
+        beside: Vec::new(),
         weights: descriptor.weights,
         shared,
         out: Lowered { steps: Vec::new(), needs: Vec::new(), constants: Vec::new(), inputs, outputs },
     };
+    lowering.may_be_columns = lowering.may_be_columns();
     lowering.run(descriptor)?;
     Ok(lowering.out)
 }
@@ -138,7 +171,8 @@ impl<'m> Lowering<'m> {
             let first = self.out.steps.len();
             self.node(node)?;
             if let Some(last) = self.out.steps[first..].last_mut() {
-                last.fused.clone_from(&node.fused);
+                last.fused.extend_from_slice(&node.fused);
+                last.fused.append(&mut self.beside);
             }
             for id in &node.outputs {
                 self.observe(descriptor, *id)?;
@@ -162,7 +196,7 @@ impl<'m> Lowering<'m> {
             Op::Reshape { .. } | Op::Flatten { .. } | Op::Squeeze { .. } | Op::Unsqueeze { .. } => {
                 self.reshape(node)
             }
-            Op::Transpose { order } => self.transpose(node, order),
+            Op::Transpose { .. } => self.transpose(node),
             Op::Quantize => self.quantize(node),
             Op::Dequantize => self.dequantize(node),
             Op::Cast => self.cast(node),
@@ -210,7 +244,9 @@ impl<'m> Lowering<'m> {
         let Some(observe) = descriptor.observe else { return Ok(()) };
         let name = &self.model.value(id).name;
         let Some(index) = observe.values.iter().position(|v| v == name) else { return Ok(()) };
-        let slot = self.slots[id.index()][0];
+        let made = self.made(id)?;
+        let columns = matches!(made.order, Order::Columns { .. });
+        let slot = if columns { self.get(id, Order::Natural, name)? } else { made };
         let states = observe.states.clone();
         let offset = index as u64 * state_stride(self.kernels.device());
         let (x, update) = (slot.matrix, observe.update);
@@ -284,17 +320,17 @@ impl<'m> Lowering<'m> {
         Matrix { home: Home::Constant(self.out.constants.len() - 1), element, rows, columns }
     }
 
-    /// What is made of a constant of the model, in matrices: taken from another plan that has made it already.
+    /// What is made of constants of the model, in matrices: taken from another plan that has made it already.
     fn form(
         &mut self,
-        id: ValueId,
+        ids: &[ValueId],
         form: &'static str,
         variant: usize,
         make: impl FnOnce() -> Result<Vec<Words>>,
     ) -> Result<Vec<Matrix>> {
-        let weights = self.weights.filter(|_| self.shared[id.index()]);
+        let weights = self.weights.filter(|_| ids.iter().all(|id| self.shared[id.index()]));
         let mut forms = weights.map(|w| w.forms.lock().unwrap_or_else(PoisonError::into_inner));
-        let key = (id.index(), form, variant);
+        let key = (ids.to_vec(), form, variant);
         let uploads = match forms.as_ref().and_then(|f| f.get(&key)) {
             Some(found) => found.clone(),
             None => {
@@ -403,13 +439,17 @@ impl<'m> Lowering<'m> {
         if let Some(slot) = self.slots[id.index()].first() {
             return Ok(*slot);
         }
+        if let Some(node) = self.put_off[id.index()].take() {
+            self.turn(node, "not all that reads it can take it as it lies")?;
+            return self.made(id);
+        }
         let value = self.model.value(id);
         let Some(tensor) = value.constant.clone() else {
             return Err(Error::Model(format!("`{}` is read before anything makes it", value.name)));
         };
         let shape = self.natural(Home::Input(0), id);
         let words = || Ok(vec![(tensor.to_device_words()?, shape.element, shape.rows, shape.columns)]);
-        let matrix = self.form(id, "as it is", 0, words)?[0];
+        let matrix = self.form(&[id], "as it is", 0, words)?[0];
         let params = self.known_params(id)?;
         let slot = Slot { matrix, order: Order::Natural, params };
         self.slots[id.index()].push(slot);
@@ -480,6 +520,18 @@ impl<'m> Lowering<'m> {
                     out
                 }
             }
+            (Order::Columns { first }, Order::Natural) => {
+                let Matrix { rows, columns, .. } = self.natural(made.matrix.home, id);
+                let total = rows * columns / made.matrix.rows.max(1);
+                let out = self.result(id, Order::Natural, rows, columns);
+                let part = Axis { length: total, start: first as i64, ..Axis::whole(made.matrix.columns) };
+                let (whole, part_of) = (Axis::whole(made.matrix.rows), made.matrix);
+                let dense = Matrix { rows: part_of.rows, columns: total, ..out };
+                let shapes = [vec![part_of.rows, part_of.columns], vec![dense.rows, dense.columns]];
+                let [from, to] = shapes;
+                self.strided(node, (part_of, from), (dense, to), vec![whole, part], 0);
+                out
+            }
             (from, to) => {
                 let name = &self.model.value(id).name;
                 return Err(Error::Model(format!("`{name}` cannot go from {from:?} to {to:?}")));
@@ -529,6 +581,10 @@ impl<'m> Lowering<'m> {
     fn reshape(&mut self, node: &'m Node) -> Result<()> {
         let (x, y) = (self.input(node, 0)?, node.outputs[0]);
         let made = self.made(x)?;
+        if matches!(made.order, Order::Columns { .. }) && self.splits_rows(x, y) {
+            self.done(node, made);
+            return Ok(());
+        }
         if made.order == Order::ChannelsLast && self.only_linear_reads(y) {
             let [n, c, h, w] = self.image(x)?;
             if self.shapes[y.index()] == [n, c * h * w] && !self.model.outputs().contains(&y) {
@@ -553,17 +609,6 @@ impl<'m> Lowering<'m> {
             out
         };
         self.done(node, Slot { matrix, order: Order::Natural, params: slot.params });
-        Ok(())
-    }
-
-    fn transpose(&mut self, node: &'m Node, order: &[usize]) -> Result<()> {
-        let (x, y) = (self.input(node, 0)?, node.outputs[0]);
-        let slot = self.get(x, Order::Natural, &node.name)?;
-        let Matrix { rows, columns, .. } = self.natural(slot.matrix.home, y);
-        let out = self.result(y, Order::Natural, rows, columns);
-        let shape = self.shapes[x.index()].clone();
-        self.permute(&node.name, slot.matrix, shape, order, out, "the model wants another order");
-        self.done(node, Slot { matrix: out, order: Order::Natural, params: slot.params });
         Ok(())
     }
 

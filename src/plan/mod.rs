@@ -5,8 +5,8 @@ mod lower;
 mod pools;
 
 use crate::error::{Error, Result};
-use crate::graph::Model;
-use crate::kernel::{Call, Kernels};
+use crate::graph::{Model, ValueId};
+use crate::kernel::{Call, Chosen, Kernels};
 use crate::ops::Update;
 use crate::tensor::{Element, View};
 use std::collections::HashMap;
@@ -31,8 +31,8 @@ pub struct Weights {
     forms: Mutex<HashMap<Form, Vec<Upload>>>,
 }
 
-/// A value of the model, what was made of it, and a number that this depends on.
-type Form = (usize, &'static str, usize);
+/// Values of the model, what was made of them, and a number that this depends on.
+type Form = (Vec<ValueId>, &'static str, usize);
 
 /// A matrix in a buffer of its own.
 #[derive(Clone, Debug)]
@@ -168,14 +168,16 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Why, and what was fused: the names of up to eight nodes.
-    fn why(&self) -> String {
+    /// Why this op, why this variant, and what was fused: the names of up to eight nodes.
+    fn why(&self, chosen: Option<String>) -> String {
         const SHOWN: usize = 8;
         let names = self.fused.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let chosen = chosen.map_or(String::new(), |c| format!("; {c}"));
+        let why = self.why;
         match self.fused.len() {
-            0 => self.why.into(),
-            n if n > SHOWN => format!("{}; fused: {names} and {} more", self.why, n - SHOWN),
-            _ => format!("{}; fused: {names}", self.why),
+            0 => format!("{why}{chosen}"),
+            n if n > SHOWN => format!("{why}{chosen}; fused: {names} and {} more", n - SHOWN),
+            _ => format!("{why}{chosen}; fused: {names}"),
         }
     }
 }
@@ -316,15 +318,19 @@ impl Plan {
             inputs: self.inputs.iter().map(find).collect::<Result<_>>()?,
             outputs: self.outputs.iter().map(find).collect::<Result<_>>()?,
         };
-        let calls = self.steps.iter().map(|step| (step.bind)(&scope)).collect::<Result<_>>()?;
-        Ok(Frame { calls })
+        Ok(Frame { calls: bind_all(&self.steps, &scope)? })
     }
 
-    /// A row for each dispatch: node, op, kernel and variant, shapes, bytes, and why.
+    /// The matrix products and convolutions of the plan, in its order, and what is chosen for each.
     ///
     /// # Errors
     /// What [`Plan::bind`] finds wrong, since variants are chosen there.
-    pub fn explain(&self) -> Result<String> {
+    pub fn chosen(&self) -> Result<Vec<Chosen>> {
+        Ok(self.bind_scratch()?.chosen().copied().collect())
+    }
+
+    /// Binds buffers that nothing is ever put into.
+    fn bind_scratch(&self) -> Result<Frame> {
         let device = self.kernels.device();
         let ports: Vec<(&Port, wgpu::Buffer)> = self
             .inputs
@@ -332,7 +338,7 @@ impl Plan {
             .chain(&self.outputs)
             .map(|port| {
                 let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("weighbridge explain"),
+                    label: Some("weighbridge scratch"),
                     size: port.bytes(),
                     usage: wgpu::BufferUsages::STORAGE,
                     mapped_at_creation: false,
@@ -341,12 +347,22 @@ impl Plan {
             })
             .collect();
         let views: Vec<_> = ports.iter().map(|(port, b)| (port.name.as_str(), port.view(b))).collect();
-        let frame = self.bind(&views)?;
+        self.bind(&views)
+    }
+
+    /// A row for each dispatch: node, op, kernel and variant, shapes, bytes, and why.
+    ///
+    /// # Errors
+    /// What [`Plan::bind`] finds wrong, since variants are chosen there.
+    pub fn explain(&self) -> Result<String> {
+        let frame = self.bind_scratch()?;
+        let device = self.kernels.device();
         let mut rows: Vec<[String; 6]> =
             vec![["node", "op", "kernel", "shapes", "bytes", "why"].map(Into::into)];
         for (step, call) in self.steps.iter().zip(&frame.calls) {
-            for (i, (label, grid)) in call.dispatches().enumerate() {
+            for (i, ((label, grid), origin)) in call.dispatches().zip(call.origins()).enumerate() {
                 let first = i == 0;
+                let chosen = origin.map(|o| o.name(device));
                 let groups: u64 = grid.iter().map(|&g| u64::from(g)).product();
                 rows.push([
                     if first { step.node.clone() } else { String::new() },
@@ -354,7 +370,7 @@ impl Plan {
                     format!("{label} x{groups}"),
                     if first { step.shapes.clone() } else { String::new() },
                     if first { step.bytes.to_string() } else { String::new() },
-                    if first { step.why() } else { String::new() },
+                    if first { step.why(chosen) } else { chosen.unwrap_or_default() },
                 ]);
             }
         }
@@ -370,20 +386,54 @@ impl Plan {
     }
 }
 
+/// The steps' calls. On several threads, since what takes time is that pipelines are made; of several errors the first
+/// step's is returned.
+#[cfg(not(target_arch = "wasm32"))]
+fn bind_all(steps: &[Step], scope: &Scope<'_>) -> Result<Vec<Call>> {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(steps.len());
+    let (next, calls): (_, Vec<_>) = (AtomicUsize::new(0), steps.iter().map(|_| OnceLock::new()).collect());
+    let work = || {
+        while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < steps.len()) {
+            // Each place is filled once, by whoever drew its number.
+            let _ = calls[i].set((steps[i].bind)(scope));
+        }
+    };
+    std::thread::scope(|threads_of| {
+        for _ in 1..threads {
+            threads_of.spawn(work);
+        }
+        work();
+    });
+    calls.into_iter().filter_map(OnceLock::into_inner).collect()
+}
+
+#[cfg(target_arch = "wasm32")]
+fn bind_all(steps: &[Step], scope: &Scope<'_>) -> Result<Vec<Call>> {
+    steps.iter().map(|step| (step.bind)(scope)).collect()
+}
+
 /// A plan bound to the caller's buffers.
 pub struct Frame {
     calls: Vec<Call>,
 }
 
 impl Frame {
-    /// Records every dispatch into the caller's pass. Infallible and repeatable.
+    /// Records every dispatch into the caller's pass. Infallible and repeatable; allocates nothing but what wgpu does for
+    /// the same commands.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.calls.iter().for_each(|call| call.record(pass));
+        self.calls.iter().fold(None, |last, call| call.record_after(pass, last));
     }
 
     /// A call for each step of the plan.
     pub(crate) fn calls(&self) -> &[Call] {
         &self.calls
+    }
+
+    /// What was chosen for each matrix product and convolution, in the plan's order.
+    pub fn chosen(&self) -> impl Iterator<Item = &Chosen> {
+        self.calls.iter().flat_map(Call::chosen)
     }
 
     /// How many dispatches are recorded.

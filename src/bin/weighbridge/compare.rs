@@ -42,6 +42,9 @@ pub struct Args {
     /// The GPU whose name contains this (default: $WGPU_ADAPTER_NAME, else the fastest kind)
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
+    /// Leave out what `weighbridge tune` found
+    #[arg(long)]
+    pub no_tuned: bool,
     /// Also write what was measured to a file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -103,6 +106,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let json = args.json.as_deref().map(OutFile::create).transpose()?;
 
     let gpu = terminal::gpu(args.adapter.as_deref()).await?;
+    terminal::load_tuned(&gpu, args.no_tuned);
     let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let mut report = Report { adapter: AdapterReport::new(&gpu), rows: Vec::new() };
     let progress = terminal::progress()?;

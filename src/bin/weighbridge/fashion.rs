@@ -49,6 +49,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let images = Images::test(args.images)?;
     let labels: Vec<_> = dataset::labels(args.images)?.into_iter().map(Some).collect();
     let gpu = terminal::gpu(args.adapter.as_deref()).await?;
+    terminal::load_tuned(&gpu, args.no_tuned);
     let mut out = std::io::stdout();
     let mut report = Report { adapter: AdapterReport::new(&gpu), rows: Vec::new() };
     writeln!(out, "{}", report.adapter)?;

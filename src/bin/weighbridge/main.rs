@@ -11,6 +11,7 @@ mod profile;
 mod quantize;
 mod run;
 mod terminal;
+mod tune;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Command {
     Quantize(quantize::Args),
     /// Says where a network's time goes: each dispatch's, beside what the GPU does at most
     Profile(profile::Args),
+    /// Finds the fastest kernels for a network on this GPU, and keeps them in a file that the other commands read
+    Tune(tune::Args),
     /// Compares fp32, fp16, static int8 and dynamic int8 of a network, or of two built-in ones (the default)
     Compare(compare::Args),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
             Command::Run(args) => run::run(args).await,
             Command::Quantize(args) => quantize::run(args).await,
             Command::Profile(args) => profile::run(args).await,
+            Command::Tune(args) => tune::run(args).await,
             Command::Compare(args) => compare::run(args).await,
         }
     });
@@ -91,6 +95,9 @@ mod tests {
             &["profile"],
             &["profile", "cnn", "--mode", "quarter"],
             &["profile", "cnn", "--repeat", "0"],
+            &["tune", "m.onnx", "--model", "cnn"],
+            &["tune", "--budget", "-1"],
+            &["tune", "--mode", "f8"],
         ] {
             let args = ["weighbridge"].iter().chain(refused);
             assert!(Cli::try_parse_from(args).is_err(), "{refused:?}");

@@ -25,6 +25,9 @@ pub struct Args {
     /// The GPU whose name contains this (default: $WGPU_ADAPTER_NAME, else the fastest kind)
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
+    /// Leave out what `weighbridge tune` found
+    #[arg(long)]
+    no_tuned: bool,
     /// Also say which kernels run
     #[arg(long)]
     explain: bool,
@@ -49,6 +52,7 @@ pub async fn run(args: &Args) -> Result<()> {
     }
 
     let gpu = terminal::gpu(args.adapter.as_deref()).await?;
+    terminal::load_tuned(&gpu, args.no_tuned);
     let session = Session::new(&gpu, &model)?;
     let named: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let results = session.run(&named).await?;

@@ -3,8 +3,9 @@
 use crate::Result;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use std::time::Duration;
-use weighbridge::Gpu;
 use weighbridge::evaluate::Rounds;
+use weighbridge::tune::{self, Loaded};
+use weighbridge::{Gpu, Tuner};
 
 /// The adapter whose name contains this, else the one of the environment or the fastest kind.
 pub async fn gpu(adapter: Option<&str>) -> Result<Gpu> {
@@ -12,6 +13,20 @@ pub async fn gpu(adapter: Option<&str>) -> Result<Gpu> {
         Some(name) => Gpu::with_adapter_name(Some(name)).await?,
         None => Gpu::new().await?,
     })
+}
+
+/// Takes what `weighbridge tune` found for this GPU, where there is such a file, and says so on stderr. A file that cannot
+/// be used is said to be, and left out.
+pub fn load_tuned(gpu: &Gpu, ignored: bool) {
+    let Some(path) = tune::default_file().filter(|path| !ignored && path.exists()) else { return };
+    match Tuner::new(gpu).load(&path) {
+        Ok(Loaded { taken: 0, left_out, .. }) if left_out.is_empty() => {}
+        Ok(Loaded { taken, left_out, .. }) => {
+            eprintln!("{taken} problems are tuned: {} (--no-tuned ignores it)", path.display());
+            left_out.iter().for_each(|why| eprintln!("not tuned: {why}"));
+        }
+        Err(error) => eprintln!("nothing is tuned: {error}"),
+    }
 }
 
 /// A bar on stderr, where that is a terminal.

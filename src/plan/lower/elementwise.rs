@@ -107,6 +107,9 @@ impl<'m> Lowering<'m> {
         let ([a, b], order) = self.broadcast(node)?;
         let (a_dims, b_dims) = (a.dims, b.dims);
         let (a, b) = (a.slot, b.slot);
+        if self.leave_sum(node, [a.matrix, b.matrix], order, activation) {
+            return Ok(());
+        }
         let (rows, columns) = self.rows_and_columns(y, order)?;
         let out = self.result(y, order, rows, columns);
         let out_params = match out.element {
@@ -154,8 +157,12 @@ impl<'m> Lowering<'m> {
     }
 
     pub(super) fn quantize(&mut self, node: &'m Node) -> Result<()> {
-        let x = self.converted(node)?;
         let y = node.outputs[0];
+        if !self.slots[y.index()].is_empty() {
+            // What it reads was made with it.
+            return Ok(());
+        }
+        let x = self.converted(node)?;
         let matrix = x.matrix;
         let (rows, columns) = (matrix.rows, matrix.columns);
         let out = self.result(y, x.order, rows, columns);

@@ -41,16 +41,16 @@ impl<'m> Lowering<'m> {
         dimensions(order, shape.len()).into_iter().map(|d| shape[d]).collect()
     }
 
-    fn strided(
+    pub(super) fn strided(
         &mut self,
-        node: &Node,
+        node: &str,
         (x, x_shape): (Matrix, Vec<usize>),
         (out, out_shape): (Matrix, Vec<usize>),
         axes: Vec<Axis>,
         fill: u32,
     ) {
         let shapes = format!("{x_shape:?} -> {out_shape:?}");
-        self.step(&node.name, "strided", shapes, "elements move, bit for bit", &[x, out], move |s| {
+        self.step(node, "strided", shapes, "elements move, bit for bit", &[x, out], move |s| {
             Strided::with_kernels(s.kernels, &StridedDescriptor { element: x.element })?.bind(
                 &StridedBindings {
                     x: s.view(&x),
@@ -75,7 +75,7 @@ impl<'m> Lowering<'m> {
         let (rows, columns) = matrix_of(&out_shape);
         let out = self.result(y, order, rows, columns);
         let axes = dimensions(order, rank).into_iter().map(|d| axes[d]).collect();
-        self.strided(node, (x.matrix, x_shape), (out, out_shape), axes, fill);
+        self.strided(&node.name, (x.matrix, x_shape), (out, out_shape), axes, fill);
         self.done(node, Slot { matrix: out, order, params: x.params });
         Ok(())
     }

@@ -2,28 +2,27 @@
 
 use super::{Lowering, Order, Slot, Words};
 use crate::error::Result;
-use crate::graph::{Activation, Node, Quant, ValueId, Window};
+use crate::graph::{Activation, Node, Quant, Window};
 use crate::ops::{
     Add, AddBindings, AddDescriptor, Conv, ConvBindings, ConvDescriptor, ConvOperands, EpilogueBindings,
-    Gemm, GemmBindings, GemmDescriptor, GemmI8, GemmI8Bindings, GemmI8Descriptor, GemmWeightOnly,
-    GemmWeightOnlyBindings, GemmWeightOnlyDescriptor, Layout, Packed, PackedWeightOnly,
+    Gemm, GemmBindings, GemmDescriptor, Layout, Packed,
 };
 use crate::plan::{Matrix, Scope};
 use crate::tensor::{Data, Element};
 
 /// What an int8 product needs beside its operands.
 #[derive(Clone, Copy)]
-struct Epilogue {
+pub(super) struct Epilogue {
     a_params: Matrix,
     b_params: Matrix,
     b_sums: Matrix,
     bias: Option<Matrix>,
-    out_params: Option<Matrix>,
-    b_zero_point: bool,
+    pub out_params: Option<Matrix>,
+    pub b_zero_point: bool,
 }
 
 impl Epilogue {
-    fn bindings<'a>(&self, s: &Scope<'a>) -> EpilogueBindings<'a> {
+    pub fn bindings<'a>(&self, s: &Scope<'a>) -> EpilogueBindings<'a> {
         EpilogueBindings {
             a_params: s.view(&self.a_params),
             b_params: s.view(&self.b_params),
@@ -34,7 +33,7 @@ impl Epilogue {
     }
 }
 
-fn why(element: Element, out: Element) -> &'static str {
+pub(super) fn why(element: Element, out: Element) -> &'static str {
     match (element, out) {
         (Element::I8, Element::I8) => "int8 in and out: requantized in the epilogue",
         (Element::I8, _) => "int8 in, scaled to floats in the epilogue",
@@ -44,7 +43,7 @@ fn why(element: Element, out: Element) -> &'static str {
 }
 
 /// Packed weights, and the sums that an int8 product needs of them.
-fn packed(packed: Packed, n: usize) -> Vec<Words> {
+pub(super) fn packed(packed: Packed, n: usize) -> Vec<Words> {
     let rows = packed.words.len() / packed.pitch.max(1);
     let mut forms = vec![(packed.words, Element::I32, rows, packed.pitch)];
     if !packed.sums.is_empty() {
@@ -54,41 +53,59 @@ fn packed(packed: Packed, n: usize) -> Vec<Words> {
 }
 
 impl<'m> Lowering<'m> {
-    /// The bias of a product: f32, or i32 as it is.
-    fn bias(&mut self, node: &Node, n: usize) -> Result<Option<Matrix>> {
-        if node.inputs.get(2).copied().flatten().is_none() {
+    /// The biases of products as one row: f32, or i32 as they are; zeros where others have one.
+    pub(super) fn bias(&mut self, nodes: &[&'m Node], widths: &[usize]) -> Result<Option<Matrix>> {
+        let given = |n: &Node| n.inputs.get(2).copied().flatten();
+        if nodes.iter().all(|n| given(n).is_none()) {
             return Ok(None);
         }
-        let tensor = self.weight(node, 2)?;
-        if tensor.len() != n {
-            return Err(
-                self.fail(node, format!("the bias has {} elements, but there are {n} outputs", tensor.len()))
-            );
+        let (mut ids, mut tensors) = (Vec::new(), Vec::new());
+        for (&node, &n) in nodes.iter().zip(widths) {
+            let Some(id) = given(node) else {
+                // The key of its zeros.
+                ids.push(self.input(node, 1)?);
+                tensors.push(None);
+                continue;
+            };
+            let tensor = self.weight(node, 2)?;
+            if tensor.len() != n {
+                let detail = format!("the bias has {} elements, but there are {n} outputs", tensor.len());
+                return Err(self.fail(node, detail));
+            }
+            ids.push(id);
+            tensors.push(Some(tensor));
         }
+        let integers = tensors.iter().flatten().any(|t| t.element() == Element::I32);
         let make = || {
-            Ok(vec![match tensor.data() {
-                Data::I32(v) => (v.iter().map(|&x| x as u32).collect(), Element::I32, 1, n),
-                _ => (tensor.to_f32().iter().map(|x| x.to_bits()).collect(), Element::F32, 1, n),
-            }])
+            let words = tensors.iter().zip(widths).flat_map(|(tensor, &n)| match tensor {
+                None => vec![0; n],
+                Some(t) => match t.data() {
+                    Data::I32(v) => v.iter().map(|&x| x as u32).collect(),
+                    _ => t.to_f32().into_iter().map(f32::to_bits).collect(),
+                },
+            });
+            let element = if integers { Element::I32 } else { Element::F32 };
+            Ok(vec![(words.collect(), element, 1, widths.iter().sum())])
         };
-        Ok(self.form(self.input(node, 2)?, "bias", 0, make)?.first().copied())
+        Ok(self.form(&ids, "bias", 0, make)?.first().copied())
     }
 
-    /// What goes into an int8 product's epilogue; `None` for floats.
-    fn epilogue(
+    /// What goes into an int8 product's epilogue; `None` for floats. `quant` is the weights'.
+    pub(super) fn epilogue(
         &mut self,
         node: &Node,
         x: &Slot,
+        quant: Option<&Quant>,
         b_sums: Option<Matrix>,
         n: usize,
         bias: Option<Matrix>,
     ) -> Result<Option<Epilogue>> {
         let Some(b_sums) = b_sums.filter(|_| x.matrix.element == Element::I8) else { return Ok(None) };
-        let (weight, y): (ValueId, ValueId) = (self.input(node, 1)?, node.outputs[0]);
+        let y = node.outputs[0];
         let Some(a_params) = x.params else {
             return Err(self.fail(node, "its input is int8 without quantization parameters"));
         };
-        let params = match &self.model.value(weight).quant {
+        let params = match quant {
             Some(Quant::Static { axis: None | Some(0), params })
                 if params.len() == 1 || params.len() == n =>
             {
@@ -119,7 +136,12 @@ impl<'m> Lowering<'m> {
     }
 
     /// Everything that a product touches, for liveness and bytes.
-    fn touched(x: Matrix, weights: Matrix, out: Matrix, epilogue: Option<&Epilogue>) -> Vec<Matrix> {
+    pub(super) fn touched(
+        x: Matrix,
+        weights: Matrix,
+        out: Matrix,
+        epilogue: Option<&Epilogue>,
+    ) -> Vec<Matrix> {
         let mut all = vec![x, weights, out];
         all.extend(epilogue.map(|e| e.a_params));
         all
@@ -144,7 +166,7 @@ impl<'m> Lowering<'m> {
                 format!("its input is {element:?}, but its weights are {:?}", weights.element()),
             ));
         }
-        let bias = self.bias(node, n)?;
+        let bias = self.bias(&[node], &[n])?;
         let out_element = self.model.value(y).element;
         let mut d = ConvDescriptor {
             element,
@@ -158,9 +180,10 @@ impl<'m> Lowering<'m> {
         };
         // Other plans may have packed them: only what is missing is turned.
         let pack = || Ok(packed(d.pack(&weights.permuted(&[0, 2, 3, 1])?)?, n));
-        let forms = self.form(self.input(node, 1)?, "conv", groups, pack)?;
+        let forms = self.form(&[self.input(node, 1)?], "conv", groups, pack)?;
         let w = forms[0];
-        let epilogue = self.epilogue(node, &x, forms.get(1).copied(), n, bias)?;
+        let quant = self.model.value(self.input(node, 1)?).quant.as_ref();
+        let epilogue = self.epilogue(node, &x, quant, forms.get(1).copied(), n, bias)?;
         d.b_zero_point = epilogue.as_ref().is_some_and(|e| e.b_zero_point);
         let out = self.result(y, Order::ChannelsLast, batch * out_height * out_width, n);
         let [kernel_y, kernel_x] = window.kernel;
@@ -187,140 +210,6 @@ impl<'m> Lowering<'m> {
         self.products(batch * out_height * out_width * n * (channels / groups) * kernel_y * kernel_x);
         let params = epilogue.and_then(|e| e.out_params);
         self.done(node, Slot { matrix: out, order: Order::ChannelsLast, params });
-        Ok(())
-    }
-
-    pub(super) fn linear(&mut self, node: &'m Node, activation: Activation) -> Result<()> {
-        let (x_id, y) = (self.input(node, 0)?, node.outputs[0]);
-        let made = self.made(x_id)?;
-        let weights = self.weight(node, 1)?;
-        let [n, k] = weights.shape()[..] else {
-            return Err(self.fail(node, format!("weights are {:?}, expected [n, k]", weights.shape())));
-        };
-        if weights.element() == Element::I8 && made.matrix.element != Element::I8 {
-            return self.weight_only(node, activation, [n, k]);
-        }
-        // Asymmetric weights count every element of a row of x, so that padding within it would be counted too.
-        let symmetric = match &self.model.value(self.input(node, 1)?).quant {
-            Some(Quant::Static { params, .. }) => params.iter().all(|p| p.zero_point == 0),
-            _ => true,
-        };
-        let image = match made.order {
-            Order::Flat { channels, pixels }
-                if channels * pixels == k && (symmetric || made.matrix.columns == k) =>
-            {
-                Some([channels, pixels])
-            }
-            _ => None,
-        };
-        let x = if image.is_some() { made } else { self.get(x_id, Order::Natural, &node.name)? };
-        let element = x.matrix.element;
-        if weights.element() != element {
-            return Err(self.fail(
-                node,
-                format!("its input is {element:?}, but its weights are {:?}", weights.element()),
-            ));
-        }
-        let bias = self.bias(node, n)?;
-        let pack = || {
-            let made = match image {
-                // [n, channels * pixels] -> [n, pixels, channels], whose rows are padded as x's pixels are.
-                Some([channels, pixels]) => {
-                    Packed::new(&weights.clone().reshape([n, channels, pixels])?.permuted(&[0, 2, 1])?, 1)?
-                }
-                None => Packed::new(weights, 1)?,
-            };
-            Ok(packed(made, n))
-        };
-        let pixels = image.map_or(0, |[_, pixels]| pixels);
-        let forms = self.form(self.input(node, 1)?, "linear", pixels, pack)?;
-        let w = forms[0];
-        let epilogue = self.epilogue(node, &x, forms.get(1).copied(), n, bias)?;
-        let out = self.result(y, Order::Natural, x.matrix.rows, n);
-        let out_element = out.element;
-        let shapes = format!("[{}, {k}] * [{n}, {k}] -> [{}, {n}]", x.matrix.rows, x.matrix.rows);
-        let touched = Self::touched(x.matrix, w, out, epilogue.as_ref());
-        let x_matrix = x.matrix;
-        self.step(&node.name, "gemm", shapes, why(element, out_element), &touched, move |s| {
-            let (a, b, out) = (s.view(&x_matrix), s.view(&w), s.view(&out));
-            if let Some(e) = &epilogue {
-                let d = GemmI8Descriptor {
-                    out: out_element,
-                    layout: Layout::Packed,
-                    b_zero_point: e.b_zero_point,
-                    activation,
-                    ..Default::default()
-                };
-                let bindings = GemmI8Bindings { a, b, epilogue: e.bindings(s), out, batch: 1 };
-                return GemmI8::with_kernels(s.kernels, &d)?.bind(&bindings);
-            }
-            let d = GemmDescriptor {
-                element,
-                out: out_element,
-                layout: Layout::Packed,
-                activation,
-                ..Default::default()
-            };
-            let bias = bias.as_ref().map(|m| s.view(m));
-            Gemm::with_kernels(s.kernels, &d)?.bind(&GemmBindings { a, b, bias, out, batch: 1 })
-        });
-        self.products(x_matrix.rows * n * k);
-        let params = epilogue.and_then(|e| e.out_params);
-        self.done(node, Slot { matrix: out, order: Order::Natural, params });
-        Ok(())
-    }
-
-    /// A float input by int8 weights.
-    fn weight_only(&mut self, node: &'m Node, activation: Activation, [n, k]: [usize; 2]) -> Result<()> {
-        let (weight, y) = (self.input(node, 1)?, node.outputs[0]);
-        // The kernel takes weights in the model's order, an image too.
-        let x = self.get(self.input(node, 0)?, Order::Natural, &node.name)?.matrix;
-        let weights = self.weight(node, 1)?;
-        let (params, group) = match &self.model.value(weight).quant {
-            Some(Quant::Static { axis: None | Some(0), params }) => (params, None),
-            Some(Quant::Grouped { group, params }) => (params, Some(*group)),
-            other => {
-                let detail =
-                    format!("its input is {:?} and its weights are quantized as {other:?}", x.element);
-                return Err(self.fail(node, detail));
-            }
-        };
-        let make = || {
-            let packed = PackedWeightOnly::new(weights, params, group, x.element)
-                .map_err(|e| self.model.node_error(node, e.to_string()))?;
-            let PackedWeightOnly { words, rows, pitch, scales } = packed;
-            let columns = n.next_multiple_of(4);
-            let groups = scales.len() / columns.max(1);
-            let scales = scales.iter().map(|s| s.to_bits()).collect();
-            Ok(vec![(words, Element::I32, rows, pitch), (scales, Element::F32, groups, columns)])
-        };
-        let forms = self.form(weight, "weight-only", x.element.per_word(), make)?;
-        let (w, scales) = (forms[0], forms[1]);
-        let bias = self.bias(node, n)?;
-        let out = self.result(y, Order::Natural, x.rows, n);
-        let shapes = format!("[{}, {k}] * [{n}, {k}] -> [{}, {n}]", x.rows, x.rows);
-        let why = match group {
-            Some(_) => "int8 weights beside floats, a scale for each group: widened as they are read",
-            None => "int8 weights beside floats: widened as they are read",
-        };
-        let d = GemmWeightOnlyDescriptor {
-            element: x.element,
-            out: out.element,
-            group,
-            activation,
-            ..Default::default()
-        };
-        self.step(&node.name, "gemm", shapes, why, &[x, w, scales, out], move |s| {
-            GemmWeightOnly::with_kernels(s.kernels, &d)?.bind(&GemmWeightOnlyBindings {
-                a: s.view(&x),
-                b: s.view(&w),
-                scales: s.view(&scales),
-                bias: bias.as_ref().map(|m| s.view(m)),
-                out: s.view(&out),
-            })
-        });
-        self.products(x.rows * n * k);
-        self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
         Ok(())
     }
 

@@ -4,14 +4,11 @@ use super::{Lowering, Order, Slot};
 use crate::error::Result;
 use crate::graph::{Node, ReduceOp};
 use crate::ops::{
-    Fold, Gemm, GemmBindings, GemmDescriptor, Layout, Mask, Norm, NormBindings, NormDescriptor, Reduce,
-    ReduceBindings, ReduceDescriptor, Scan, ScanDescriptor, Softmax, SoftmaxBindings, SoftmaxDescriptor,
+    Fold, Norm, NormBindings, NormDescriptor, NormInt8, Reduce, ReduceBindings, ReduceDescriptor, Scan,
+    ScanDescriptor, Softmax, SoftmaxBindings, SoftmaxDescriptor,
 };
 use crate::plan::Matrix;
-use crate::tensor::{Element, View};
-
-/// A mask, its outer dimensions, and those of the scores.
-type Masked = (Matrix, [usize; 3], [usize; 3]);
+use crate::tensor::Element;
 
 /// `[outer, n, inner]` around the axes `from..to`.
 fn around(shape: &[usize], from: usize, to: usize) -> [usize; 3] {
@@ -262,122 +259,56 @@ impl<'m> Lowering<'m> {
         channels: usize,
         d: NormDescriptor,
     ) -> Result<()> {
-        let x = self.floats(node)?;
-        let x = self.in_rows(node, x, rows, columns);
-        let out = self.result_in_rows(node, &x, rows, columns);
+        let y = node.outputs[0];
+        let sum = self.take_sum(self.input(node, 0)?);
+        let (x, addend, kept) = match sum {
+            Some(sum) => (sum.a, Some(sum.b), sum.kept),
+            None => {
+                let x = self.floats(node)?;
+                (self.in_rows(node, x, rows, columns), None, None)
+            }
+        };
+        let natural = self.natural(x.home, y);
+        let alike = d.groups == 0 && natural.columns == columns && natural.element == x.element;
+        let int8 = if alike { self.quantized_beside(y) } else { None };
+        let floats = int8.as_ref().is_none_or(|i| i.floats);
+        let out = floats.then(|| self.result_in_rows(node, &x, rows, columns));
         let mut elements = weights.iter().flatten().map(|m| m.element);
         let element = elements.next().unwrap_or(Element::F32);
         if elements.any(|e| e != element) {
             return Err(self.fail(node, "scale and bias are of different elements"));
         }
-        let d = NormDescriptor { element: x.element, weights: element, ..d };
-        let touched: Vec<Matrix> = [x, out].into_iter().chain(weights.into_iter().flatten()).collect();
-        self.step(&node.name, "norm", format!("[{rows}, {columns}]"), "by rows", &touched, move |s| {
-            let [scale, bias] = [0, 1].map(|i| weights[i].as_ref().map(|m| s.view(m)));
+        let measure = int8.as_ref().and_then(|i| i.measure);
+        let d = NormDescriptor { element: x.element, weights: element, measure, ..d };
+        let int8 = int8.map(|i| (i.out, i.params));
+        let extra = [addend, kept, out].into_iter().flatten().chain(weights.into_iter().flatten());
+        let int8_touched = int8.into_iter().flat_map(|(out, params)| [out, params]);
+        let touched: Vec<Matrix> = [x].into_iter().chain(extra).chain(int8_touched).collect();
+        let why = match (addend.is_some(), int8.is_some()) {
+            (false, false) => "by rows",
+            (true, false) => "by rows, summed on the way in",
+            (false, true) => "by rows, quantized on the way out",
+            (true, true) => "by rows, summed on the way in and quantized on the way out",
+        };
+        self.step(&node.name, "norm", format!("[{rows}, {columns}]"), why, &touched, move |s| {
+            let view = |m: &Option<Matrix>| m.as_ref().map(|m| s.view(m));
+            let [scale, bias] = [0, 1].map(|i| view(&weights[i]));
             let op = Norm::with_kernels(s.kernels, &d)?;
-            op.bind(&NormBindings { x: s.view(&x), scale, bias, channels, out: s.view(&out) })
+            op.bind(&NormBindings {
+                x: s.view(&x),
+                addend: view(&addend),
+                sum: view(&kept),
+                scale,
+                bias,
+                channels,
+                out: view(&out),
+                int8: int8.map(|(out, params)| NormInt8 { out: s.view(&out), params: s.view(&params) }),
+            })
         });
-        self.finish_rows(node, out)
-    }
-
-    /// Scores, their softmax and the sums by it: the scores live between the three steps only.
-    pub(super) fn attention(&mut self, node: &'m Node, scale: f32) -> Result<()> {
-        let ids = [self.input(node, 0)?, self.input(node, 1)?, self.input(node, 2)?];
-        let y = node.outputs[0];
-        let shapes = ids.map(|id| self.shapes[id.index()].clone());
-        let y_shape = self.shapes[y.index()].clone();
-        let outer = y_shape[..y_shape.len() - 2].to_vec();
-        let batch: usize = outer.iter().product();
-        let last = |i: usize| [shapes[i][shapes[i].len() - 2], shapes[i][shapes[i].len() - 1]];
-        let ([m, d], [_, n], [_, e]) = (last(0), last(1), last(2));
-        let mut operands = [self.floats(node)?; 3];
-        for (i, id) in ids.into_iter().enumerate() {
-            let x = self.get(id, Order::Natural, &node.name)?.matrix;
-            if x.element != operands[0].element {
-                return Err(
-                    self.fail(node, format!("{:?} by {:?} has no kernel", operands[0].element, x.element))
-                );
-            }
-            let own: usize = shapes[i][..shapes[i].len() - 2].iter().product();
-            operands[i] = if own == batch { x } else { self.repeated(node, x, &shapes[i], &outer) };
+        match out {
+            Some(out) => self.finish_rows(node, out),
+            None => Ok(()),
         }
-        let [q, k, v] = operands;
-        let element = q.element;
-        let mask = self.attention_mask(node, &[&outer[..], &[m, n]].concat(), element)?;
-        let scores = self.need(element, batch * m, n);
-        self.product_step(node, [q, k, scores], [batch, m, d, n], "scores");
-        let weights = self.need(element, batch * m, n);
-        let touched: Vec<Matrix> =
-            [scores, weights].into_iter().chain(mask.map(|(matrix, ..)| matrix)).collect();
-        let descriptor = SoftmaxDescriptor { element, log: false, scale };
-        let shape = format!("[{}, {n}]", batch * m);
-        self.step(&node.name, "softmax", shape, "scaled and masked on the way", &touched, move |s| {
-            let mask = mask.as_ref().map(|(m, outer, x_outer)| Mask {
-                view: s.view(m),
-                outer: *outer,
-                x_outer: *x_outer,
-            });
-            let op = Softmax::with_kernels(s.kernels, &descriptor)?;
-            op.bind(&SoftmaxBindings { x: s.view(&scores), mask, out: s.view(&weights) })
-        });
-        let out = self.result(y, Order::Natural, batch * m, e);
-        self.product_step(node, [weights, v, out], [batch, m, n, e], "means by the scores");
-        self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
-        Ok(())
-    }
-
-    /// `[batch * m, k]` by `[batch * k, n]`.
-    fn product_step(
-        &mut self,
-        node: &Node,
-        [a, b, out]: [Matrix; 3],
-        [batch, m, k, n]: [usize; 4],
-        why: &'static str,
-    ) {
-        let d =
-            GemmDescriptor { element: a.element, out: out.element, layout: Layout::Kn, ..Default::default() };
-        let shapes = format!("{batch} x [{m}, {k}] * [{k}, {n}]");
-        self.step(&node.name, "gemm", shapes, why, &[a, b, out], move |s| {
-            if batch == 0 {
-                return Ok(crate::kernel::Call::default());
-            }
-            let b = View { rows: batch * k, columns: n, ..s.view(&b) };
-            let bindings = GemmBindings { a: s.view(&a), b, bias: None, out: s.view(&out), batch };
-            Gemm::with_kernels(s.kernels, &d)?.bind(&bindings)
-        });
-        self.products(batch * m * k * n);
-    }
-
-    /// The mask of scores of a shape, its outer dimensions and the scores' merged to three.
-    fn attention_mask(&mut self, node: &Node, scores: &[usize], element: Element) -> Result<Option<Masked>> {
-        let Some(id) = node.inputs.get(3).copied().flatten() else { return Ok(None) };
-        let mask = self.get(id, Order::Natural, &node.name)?.matrix;
-        let own = self.shapes[id.index()].clone();
-        let own = [vec![1; scores.len().saturating_sub(own.len())], own].concat();
-        let fits = own.len() == scores.len() && own.iter().zip(scores).all(|(&a, &b)| a == b || a == 1);
-        if !fits || mask.element != element {
-            let detail = format!(
-                "the mask is {own:?} of {:?}, but the scores are {scores:?} of {element:?}",
-                mask.element
-            );
-            return Err(self.fail(node, detail));
-        }
-        // Neighbouring dimensions that both are repeated, or both are not, are one.
-        let mut merged: Vec<[usize; 2]> = Vec::new();
-        for (&a, &b) in own.iter().zip(scores).take(scores.len() - 1).filter(|(_, b)| **b != 1) {
-            match merged.last_mut() {
-                Some([c, d]) if (*c == *d) == (a == b) => (*c, *d) = (*c * a, *d * b),
-                _ => merged.push([a, b]),
-            }
-        }
-        if merged.len() > 3 {
-            let detail = format!("a mask {own:?} is repeated along too many dimensions of {scores:?}");
-            return Err(self.fail(node, detail));
-        }
-        let mut outer = [[1; 2]; 3];
-        let first = 3 - merged.len();
-        outer[first..].copy_from_slice(&merged);
-        Ok(Some((mask, outer.map(|o| o[0]), outer.map(|o| o[1]))))
     }
 }
 
