@@ -101,7 +101,7 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
         call = gemm.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
         assert_eq!(call.dispatches().len(), 2, "{c:?}");
         let chosen = call.chosen().next().unwrap();
-        assert_eq!((chosen.choice, chosen.origin), (choice, Origin::Tuned));
+        assert_eq!((chosen.choice, chosen.origin), (choice, Origin::Set));
     }
     gpu.submit(|pass| call.record(pass));
     let got = out.matrix(gpu, c.out, c.batch * c.m, c.n, out_pitch).to_f32();
