@@ -9,7 +9,8 @@ use ending::{GELU, HARD_SWISH, ended};
 use gpu::{Guarded, Rng, gpu, has_broadcast, upload_pitched};
 use weighbridge::graph::Activation;
 use weighbridge::ops::{
-    Blocking, EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor, Layout, Operand, Packed,
+    Blocking, Choice, EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor, Kernels, Layout, Operand,
+    Packed,
 };
 use weighbridge::quant::QuantParams;
 use weighbridge::reference::{self, BLayout, Bias, Scales};
@@ -28,6 +29,8 @@ struct Case {
     layout: Layout,
     operand: Operand,
     blocking: Blocking,
+    /// Parts of each sum; more than one are asked for through the table of choices.
+    split: u32,
     b_zero: bool,
     per_channel: bool,
     per_row: bool,
@@ -84,33 +87,40 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
     let bias_element = if c.bias == 2 { Element::I32 } else { Element::F32 };
     let (a_p, b_p, o_p) = (params(gpu, &a_params), params(gpu, &b_params), params(gpu, &[out_params]));
     let out = Guarded::new(gpu, rows * out_pitch);
-    let op = GemmI8::new(
-        gpu.device(),
+    let kernels = Kernels::new(gpu.device());
+    let op = GemmI8::with_kernels(
+        &kernels,
         &GemmI8Descriptor {
             out: c.out,
             layout: c.layout,
             b_zero_point: c.b_zero,
             activation: c.activation,
-            operand: Some(c.operand),
-            blocking: Some(c.blocking),
+            operand: (c.split == 1).then_some(c.operand),
+            blocking: (c.split == 1).then_some(c.blocking),
         },
     )
     .unwrap();
-    let call = op
-        .bind(&GemmI8Bindings {
-            a: View::new(&a_buffer, Element::I8, rows, c.k).with_pitch(a_pitch),
-            b: View::new(&b_buffer, b_element, b_shape[0], b_shape[1]),
-            epilogue: EpilogueBindings {
-                a_params: View::params(&a_p, a_params.len()),
-                b_params: View::params(&b_p, b_params.len()),
-                b_sums: View::new(&sums, Element::I32, 1, c.n),
-                bias: (c.bias != 0).then(|| View::new(&bias_buffer, bias_element, 1, c.n)),
-                out_params: (c.out == Element::I8).then(|| View::params(&o_p, 1)),
-            },
-            out: View::new(&out.buffer, c.out, rows, c.n).with_pitch(out_pitch),
-            batch: c.batch,
-        })
-        .unwrap_or_else(|e| panic!("{c:?}: {e}"));
+    let bindings = GemmI8Bindings {
+        a: View::new(&a_buffer, Element::I8, rows, c.k).with_pitch(a_pitch),
+        b: View::new(&b_buffer, b_element, b_shape[0], b_shape[1]),
+        epilogue: EpilogueBindings {
+            a_params: View::params(&a_p, a_params.len()),
+            b_params: View::params(&b_p, b_params.len()),
+            b_sums: View::new(&sums, Element::I32, 1, c.n),
+            bias: (c.bias != 0).then(|| View::new(&bias_buffer, bias_element, 1, c.n)),
+            out_params: (c.out == Element::I8).then(|| View::params(&o_p, 1)),
+        },
+        out: View::new(&out.buffer, c.out, rows, c.n).with_pitch(out_pitch),
+        batch: c.batch,
+    };
+    let mut call = op.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
+    if c.split > 1 {
+        let problem = call.chosen().next().unwrap().problem;
+        let choice = Choice { operand: c.operand, blocking: c.blocking, split: c.split };
+        kernels.set_choice(&problem, choice).unwrap();
+        call = op.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
+        assert_eq!(call.dispatches().len(), 2, "{c:?}");
+    }
     gpu.submit(|pass| call.record(pass));
     let got = out.matrix(gpu, c.out, rows, c.n, out_pitch);
 
@@ -200,6 +210,7 @@ fn base(operand: Operand, blocking: Blocking) -> Case {
         layout: Layout::Packed,
         operand,
         blocking,
+        split: 1,
         b_zero: false,
         per_channel: true,
         per_row: false,
@@ -277,5 +288,48 @@ fn direct() {
 
 #[test]
 fn tiled() {
-    around_the_tile(Blocking::Tiled);
+    around_the_tile(Blocking::TILED);
+}
+
+#[test]
+fn parted() {
+    let Some(gpu) = gpu() else { return };
+    let blocking = Blocking::Parted { lanes: 8, parts: 4, rows: 2, quads: 1 };
+    for operand in [Operand::I8Dot, Operand::I8Wide] {
+        let asymmetric = Case { b_zero: true, per_row: true, bias: 2, ..base(operand, blocking) };
+        for (m, n, k) in [(1, 31, 64), (2, 33, 16), (3, 32, 80), (7, 67, 37)] {
+            check(gpu, Case { m, n, k, ..asymmetric });
+        }
+        // Past the first fold in each part.
+        check(gpu, Case { m: 2, n: 5, k: 8300, extreme: true, ..base(operand, blocking) });
+        check(gpu, Case { m: 3, n: 9, k: 48, out: Element::I8, activation: GELU, ..base(operand, blocking) });
+    }
+}
+
+#[test]
+fn tiled_small() {
+    let Some(gpu) = gpu() else { return };
+    for operand in [Operand::I8Dot, Operand::I8Wide] {
+        let asymmetric =
+            Case { b_zero: true, per_row: true, bias: 2, ..base(operand, Blocking::tiled(32, 32)) };
+        for (m, n, k) in [(31, 33, 48), (32, 32, 64), (67, 67, 37)] {
+            check(gpu, Case { m, n, k, ..asymmetric });
+        }
+    }
+    check(gpu, Case { m: 129, n: 131, k: 48, ..base(Operand::I8Dot, Blocking::tiled(128, 128)) });
+}
+
+#[test]
+fn sums_in_parts() {
+    let Some(gpu) = gpu() else { return };
+    for operand in [Operand::I8Dot, Operand::I8Wide] {
+        let tiled = Case { split: 3, ..base(operand, Blocking::TILED) };
+        let asymmetric = Case { b_zero: true, per_row: true, bias: 2, batch: 2, ..tiled };
+        check(gpu, Case { m: 5, n: 67, k: 333, ..asymmetric });
+        check(gpu, Case { m: 2, n: 5, k: 4100, extreme: true, ..tiled });
+        check(
+            gpu,
+            Case { m: 9, n: 35, k: 480, out: Element::I8, bias: 1, activation: Activation::Relu, ..tiled },
+        );
+    }
 }

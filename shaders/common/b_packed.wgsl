@@ -17,9 +17,17 @@ fn b_load(batch: u32, word: u32, column: u32) -> BWord {
 }
 //% end
 //% if !B_I8
+//% if WIDE
+@group(0) @binding(2) var<storage, read> b: array<vec2<u64>>;
+fn b_load(batch: u32, word: u32, column: u32) -> BWord {
+    return split_words(b[(batch * p.b_batch + word * p.b_pitch + column) / 4u]);
+}
+//% end
+//% if !WIDE
 @group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;
 fn b_load(batch: u32, word: u32, column: u32) -> BWord {
     return b[(batch * p.b_batch + word * p.b_pitch + column) / 4u];
 }
+//% end
 //% end
 //% end
