@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{
     self, Blocking, Call, Chosen, Dispatch, Kernels, Layout, Operand, Shader, Slot, Variant,
 };
-use crate::ops::function;
+use crate::ops::{Packed, function};
 use crate::tensor::{Element, View};
 
 /// Twin of `Params` in `shaders/common/gemm_params.wgsl`, where each field is explained.
@@ -195,6 +195,7 @@ impl Form {
             ("FOLD", flag(self.fold)),
             ("INT", flag(int)),
             ("PER_WORD", per_word),
+            ("PANEL", Packed::PANEL as u32),
             ("KN_32", flag(per_word == 1)),
             ("KN_16", flag(per_word == 2)),
             ("KN_8", flag(per_word == 4)),
