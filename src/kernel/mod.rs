@@ -1,11 +1,13 @@
 //! From WGSL to pipelines and bind groups: the only code that makes either.
 
+mod blocking;
 mod choice;
 mod describe;
 mod source;
 
+pub use blocking::{Blocking, has_matrix_units};
 pub(crate) use choice::choose;
-pub use choice::{Blocking, Choice, Chosen, Layout, Measured, Operand, Origin, Patch, Problem};
+pub use choice::{Choice, Chosen, Layout, Measured, Operand, Origin, Patch, Problem};
 pub use source::Shader;
 pub(crate) use source::Variant;
 
