@@ -36,7 +36,7 @@ else
     run() { timeout "$@"; }
 fi
 
-adapter=$(run 60 "$weighbridge" profile mlp --repeat 1)
+adapter=$(run 60 "$weighbridge" profile mlp --no-tuned --repeat 1)
 adapter=${adapter%%$'\n'*}
 say "$adapter"
 if [[ -z $small && $adapter == *"(Cpu)"* ]]; then
@@ -88,18 +88,34 @@ right() {
 # The table of `compare`, without the pictures that follow it, once its report is found right.
 compared() {
     local json=$target/gpu-compare.json
-    run 100 "$weighbridge" compare "$@" --json "$json" | awk '!over; /GPU: weights/ { over = 1 }'
+    run 100 "$weighbridge" compare "$@" --no-tuned --json "$json" | awk '!over; /GPU: weights/ { over = 1 }'
 }
 
-# Where the time goes, in each mode: the sums by op and what follows.
+# Where the time goes, in each mode, without and with what was tuned: the sums by op and what follows.
 profiled() {
-    local name=$1 shape=$2 mode
+    local name=$1 shape=$2 mode tuned
     for mode in fp32 half static dynamic; do
-        printf '\n%s %s, %s:\n\n```text\n' "$name" "$shape" "$mode"
-        run 60 "$weighbridge" profile "$name" "${@:3}" ${shape:+--shape "$shape"} $([[ $mode == fp32 ]] || echo "--mode $mode") |
-            sed '1,/^$/d' | sed '1,/^$/d'
-        echo '```'
+        for tuned in untuned tuned; do
+            [[ $tuned == untuned || -s $tune_file ]] || continue
+            printf '\n%s %s, %s, %s:\n\n```text\n' "$(basename "$name" .onnx)" "$shape" "$mode" "$tuned"
+            WEIGHBRIDGE_TUNE_FILE=$tune_file run 60 "$weighbridge" profile "$name" "${@:3}" ${shape:+--shape "$shape"} \
+                $([[ $mode == fp32 ]] || echo "--mode $mode") $([[ $tuned == tuned ]] || echo --no-tuned) |
+                sed '1,/^$/d' | sed '1,/^$/d'
+            echo '```'
+        done
     done
+}
+
+# Tunes into a file of this run's own. Where that takes too long, the rest is untuned.
+tuned() {
+    local status=0 began=$SECONDS
+    run 50 "$weighbridge" tune "$@" --file "$tune_file" >&2 || status=$?
+    printf '\n`weighbridge tune %s`: ' "$*"
+    case $status in
+        0) echo "done in $((SECONDS - began)) s." ;;
+        124) echo "not done in 50 s." ;;
+        *) return "$status" ;;
+    esac
 }
 
 network() {
@@ -112,6 +128,18 @@ network() {
 }
 images=2000 batch=64
 [[ -z $small ]] || images=256 batch=4
+tune_file=$target/gpu-tuned.json
+rm -f "$tune_file"
+printf '\n## Tuning\n' >> "$part"
+modes=float,half,static,dynamic
+if [[ -n $small ]]; then
+    must "tuning" tuned --model mlp --mode float --batch 4 --budget 0.1
+else
+    must "tuning cnn" tuned --model cnn --mode $modes --batch 64 --budget 0.3
+    must "tuning vit" tuned --model vit --mode $modes --batch 64 --budget 0.3
+    [[ -z $models ]] || must "tuning MiniLM" tuned "$models/minilm/minilm_fp32.onnx" --mode $modes --budget 0.3 \
+        --shape input_ids=1x128 --shape attention_mask=1x128
+fi
 must "cnn" network cnn "$images" "$batch"
 must "vit" network vit "$images" "$batch"
 

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A size that would take longer than a budget (20 s for three runs of a case, `--budget SECONDS`), judged by the size
-//! before it, is left out, and the table says so. Every case is checked before it is timed; the fastest run counts.
+//! before it, is left out, and the table says so; `--sides 1000,1024` takes other sizes of products. Every case is
+//! checked before it is timed; the fastest run counts.
 
 mod common;
 
@@ -75,7 +76,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let budget: f64 = option("--budget").map_or(Ok(20.0), |text| text.parse())?;
     let gpu = pollster::block_on(Gpu::new())?;
     let roofline = Roofline::measure(&gpu)?;
-    let panels = [products(&gpu, &roofline, budget), tensors(&gpu, &roofline)];
+    let sides = option("--sides").map(|text| text.split(',').map(str::parse).collect()).transpose()?;
+    let sides = sides.unwrap_or(SIDES.to_vec());
+    let panels = [products(&gpu, &roofline, &sides, budget), tensors(&gpu, &roofline)];
     let text = table(&gpu, &roofline, &panels)?;
     println!("{text}");
     if let Some(out) = option("--out") {
@@ -86,10 +89,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn products(gpu: &Gpu, roofline: &Roofline, budget: f64) -> Panel {
+fn products(gpu: &Gpu, roofline: &Roofline, sides: &[usize], budget: f64) -> Panel {
     let line = |(name, element)| Line { name, points: Vec::new(), peak: roofline.operations(element) };
     let mut lines: Vec<Line> = ELEMENTS.into_iter().map(line).collect();
-    for n in SIDES {
+    for &n in sides {
         let work = 2.0 * (n as f64).powi(3);
         for (line, (_, element)) in lines.iter_mut().zip(ELEMENTS) {
             let expected = line.expected(work);

@@ -53,8 +53,8 @@
 //! | [`plan`] | a model laid out for a device |
 //! | [`calibrate`] | the ranges that static int8 needs |
 //! | [`gpu`], [`Session`] | for those without a device of their own |
-//! | [`profile`] | the time of each dispatch, beside what the device does at most |
 //! | [`tune`] | variants chosen by measurement |
+//! | [`profile`] | the time of each dispatch, beside what the device does at most |
 //! | [`evaluate`] | accuracy, agreement and latency of variants, and the report on them |
 #![deny(missing_docs)]
 

@@ -151,6 +151,26 @@ impl<'g> Session<'g> {
         self.prepare(inputs)?.plan.explain()
     }
 
+    /// Measures the variants of every product for these input shapes ([`Tuner::tune_all`]), and plans anew with the
+    /// fastest from then on, for all shapes.
+    ///
+    /// # Errors
+    /// See [`Session::run`] and [`Tuner::tune`].
+    pub fn tune(&self, tuner: &Tuner<'_>, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Tuned>> {
+        let problems: Vec<_> = self.prepare(inputs)?.frame.chosen().map(|c| c.problem).collect();
+        let tuned = tuner.tune_all(&problems, |_, _| ())?;
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).forget();
+        Ok(tuned)
+    }
+
+    /// What is chosen for each product of the plan for these input shapes, in its order.
+    ///
+    /// # Errors
+    /// See [`Session::run`].
+    pub fn chosen(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Chosen>> {
+        Ok(self.prepare(inputs)?.frame.chosen().copied().collect())
+    }
+
     /// The time of each dispatch, and what it amounts to beside what the device does at most.
     ///
     /// The inputs are uploaded once, and the network runs `repeat` times (at least once) with each dispatch in a compute
@@ -173,26 +193,6 @@ impl<'g> Session<'g> {
         let sources: Vec<_> = ports.iter().zip(&prepared.outputs).map(|(p, b)| (b, p.bytes())).collect();
         prepared.write(self.gpu, inputs)?;
         self.gpu.run(|pass| prepared.frame.record(pass), &sources)
-    }
-
-    /// Measures the variants of every product for these input shapes ([`Tuner::tune_all`]), and plans anew with the
-    /// fastest from then on, for all shapes.
-    ///
-    /// # Errors
-    /// See [`Session::run`] and [`Tuner::tune`].
-    pub fn tune(&self, tuner: &Tuner<'_>, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Tuned>> {
-        let problems: Vec<_> = self.prepare(inputs)?.frame.chosen().map(|c| c.problem).collect();
-        let tuned = tuner.tune_all(&problems, |_, _| ())?;
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).forget();
-        Ok(tuned)
-    }
-
-    /// What is chosen for each product of the plan for these input shapes, in its order.
-    ///
-    /// # Errors
-    /// See [`Session::run`].
-    pub fn chosen(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Chosen>> {
-        Ok(self.prepare(inputs)?.frame.chosen().copied().collect())
     }
 
     fn prepare(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Arc<Prepared>> {

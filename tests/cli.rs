@@ -269,35 +269,6 @@ fn mistakes_with_arrays_are_one_line() {
 }
 
 #[test]
-fn profiling_says_where_the_time_goes() {
-    if gpu::gpu().is_none() {
-        return;
-    }
-    let folder = folder("profile");
-    let [trace, json] = ["trace.json", "profile.json"].map(|n| folder.join(n).to_str().unwrap().to_owned());
-    let args = ["profile", "mlp", "--mode", "static", "--shape", "8x1x28x28", "--repeat", "2"];
-    let shown = succeeds(&[&args[..], &["--trace", &trace, "--json", &json]].concat());
-    let read =
-        |path: &str| -> serde_json::Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
-    let profile = read(&json);
-    let steps = profile["steps"].as_array().unwrap();
-    assert!(steps.iter().any(|s| s["op"] == "gemm" && s["operations"].as_u64() > Some(0)), "{profile}");
-    for step in steps {
-        for dispatch in step["dispatches"].as_array().unwrap() {
-            let kernel = dispatch["kernel"].as_str().unwrap();
-            assert!(shown.contains(kernel), "{kernel} is not in {shown}");
-        }
-    }
-    for said in ["input input: f32 [8, 1, 28, 28], made up", "Roofline: ", "dispatches: "] {
-        assert!(shown.contains(said), "`{said}` is not in {shown}");
-    }
-    let trace = read(&trace);
-    let events = trace["traceEvents"].as_array().unwrap();
-    let dispatches: usize = steps.iter().map(|s| s["dispatches"].as_array().unwrap().len()).sum();
-    assert_eq!(events.iter().filter(|e| e["ph"] == "X").count(), dispatches);
-}
-
-#[test]
 fn what_was_tuned_is_found_again() {
     if gpu::gpu().is_none() {
         return;
@@ -331,4 +302,33 @@ fn what_was_tuned_is_found_again() {
     assert!(text(&with_table(path.clone(), &tune).stderr).contains("delete it to begin anew"));
     let bad = weighbridge(&["tune", "--shape", "3x4"]);
     assert!(text(&bad.stderr).contains("expected MxNxK"), "{}", text(&bad.stderr));
+}
+
+#[test]
+fn profiling_says_where_the_time_goes() {
+    if gpu::gpu().is_none() {
+        return;
+    }
+    let folder = folder("profile");
+    let [trace, json] = ["trace.json", "profile.json"].map(|n| folder.join(n).to_str().unwrap().to_owned());
+    let args = ["profile", "mlp", "--mode", "static", "--shape", "8x1x28x28", "--repeat", "2"];
+    let shown = succeeds(&[&args[..], &["--trace", &trace, "--json", &json]].concat());
+    let read =
+        |path: &str| -> serde_json::Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let profile = read(&json);
+    let steps = profile["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|s| s["op"] == "gemm" && s["operations"].as_u64() > Some(0)), "{profile}");
+    for step in steps {
+        for dispatch in step["dispatches"].as_array().unwrap() {
+            let kernel = dispatch["kernel"].as_str().unwrap();
+            assert!(shown.contains(kernel), "{kernel} is not in {shown}");
+        }
+    }
+    for said in ["input input: f32 [8, 1, 28, 28], made up", "Roofline: ", "dispatches: "] {
+        assert!(shown.contains(said), "`{said}` is not in {shown}");
+    }
+    let trace = read(&trace);
+    let events = trace["traceEvents"].as_array().unwrap();
+    let dispatches: usize = steps.iter().map(|s| s["dispatches"].as_array().unwrap().len()).sum();
+    assert_eq!(events.iter().filter(|e| e["ph"] == "X").count(), dispatches);
 }

@@ -85,6 +85,9 @@ pub fn groups() -> Vec<Make> {
     for shape in rows::NORM {
         add(&rows::name("norm", shape), Box::new(move |gpu| rows::norm(gpu, shape)));
     }
+    for shape in rows::BESIDE {
+        add(&rows::name("sum, norm and int8", shape), Box::new(move |gpu| rows::beside(gpu, shape)));
+    }
     all.into_iter().filter(|(name, _)| name.contains(&filter)).map(|(_, make)| make).collect()
 }
 

@@ -1,11 +1,14 @@
 //! From WGSL to pipelines and bind groups: the only code that makes either.
 
 mod blocking;
+mod cache;
 mod choice;
 mod describe;
 mod source;
 
 pub use blocking::{Blocking, has_matrix_units};
+#[cfg(feature = "serde")]
+pub(crate) use cache::write_whole;
 pub(crate) use choice::choose;
 pub use choice::{Choice, Chosen, Layout, Measured, Operand, Origin, Patch, Problem};
 pub use source::Shader;
@@ -33,6 +36,9 @@ pub(crate) struct Kernel {
     layout: wgpu::BindGroupLayout,
 }
 
+/// Where a kernel is once it is compiled.
+type Place = Arc<OnceLock<Arc<Kernel>>>;
+
 /// The kernels of a device, each compiled once.
 ///
 /// Cheap to clone: a handle. Everything that runs is built from one, and so from the caller's `&wgpu::Device` alone.
@@ -40,15 +46,22 @@ pub(crate) struct Kernel {
 pub struct Kernels {
     device: wgpu::Device,
     /// Each is compiled where it is asked for first, with no lock held but its own.
-    compiled: Arc<Mutex<HashMap<Shader, Arc<OnceLock<Arc<Kernel>>>>>>,
+    compiled: Arc<Mutex<HashMap<Shader, Place>>>,
     /// What is used instead of the default, by class of problem, and why.
     table: Arc<Mutex<HashMap<Problem, (Choice, Origin)>>>,
+    /// The driver's, where the caller has opened one.
+    cache: Arc<OnceLock<wgpu::PipelineCache>>,
 }
 
 impl Kernels {
     /// An empty set of kernels for a device.
     pub fn new(device: &wgpu::Device) -> Self {
-        Self { device: device.clone(), compiled: Arc::default(), table: Arc::default() }
+        Self {
+            device: device.clone(),
+            compiled: Arc::default(),
+            table: Arc::default(),
+            cache: Arc::default(),
+        }
     }
 
     /// The device.
@@ -108,7 +121,7 @@ impl Kernels {
             None => compiled.entry(shader.clone()).or_default().clone(),
         };
         drop(compiled);
-        place.get_or_init(|| Arc::new(Kernel::new(&self.device, &shader, slots))).clone()
+        place.get_or_init(|| Arc::new(Kernel::new(&self.device, &shader, slots, self.cache.get()))).clone()
     }
 }
 
@@ -118,7 +131,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Kernel {
-    fn new(device: &wgpu::Device, shader: &Shader, slots: &[Slot]) -> Self {
+    fn new(
+        device: &wgpu::Device,
+        shader: &Shader,
+        slots: &[Slot],
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> Self {
         let label = Some(shader.label.as_str());
         let entries: Vec<_> = slots
             .iter()
@@ -160,7 +178,7 @@ impl Kernel {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: None,
+            cache,
         });
         Self { label: shader.label.clone(), pipeline, layout }
     }
@@ -208,15 +226,18 @@ impl Dispatch {
         &self.kernel.label
     }
 
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        pass.set_pipeline(&self.kernel.pipeline);
-        self.record_set(pass);
-    }
-
-    /// The same where the kernel is set already.
-    fn record_set(&self, pass: &mut wgpu::ComputePass<'_>) {
+    /// After a dispatch of `last`; its own kernel is set then.
+    fn record<'d>(
+        &'d self,
+        pass: &mut wgpu::ComputePass<'_>,
+        last: Option<&'d Kernel>,
+    ) -> Option<&'d Kernel> {
+        if !last.is_some_and(|last| std::ptr::eq(last, &*self.kernel)) {
+            pass.set_pipeline(&self.kernel.pipeline);
+        }
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+        Some(&self.kernel)
     }
 }
 
@@ -248,21 +269,14 @@ impl Call {
     pub(crate) fn record_after<'c>(
         &'c self,
         pass: &mut wgpu::ComputePass<'_>,
-        mut last: Option<&'c Kernel>,
+        last: Option<&'c Kernel>,
     ) -> Option<&'c Kernel> {
-        for d in &self.dispatches {
-            if !last.is_some_and(|last| std::ptr::eq(last, &*d.kernel)) {
-                pass.set_pipeline(&d.kernel.pipeline);
-                last = Some(&d.kernel);
-            }
-            d.record_set(pass);
-        }
-        last
+        self.dispatches.iter().fold(last, |last, d| d.record(pass, last))
     }
 
     /// Records one of the dispatches.
     pub(crate) fn record_only(&self, dispatch: usize, pass: &mut wgpu::ComputePass<'_>) {
-        self.dispatches[dispatch].record(pass);
+        self.dispatches[dispatch].record(pass, None);
     }
 
     /// What was chosen for each product among the dispatches.

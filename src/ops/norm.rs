@@ -191,8 +191,8 @@ struct Block {
 const LANES: usize = 8;
 /// Columns of the longest row that is held in registers.
 const LONGEST: usize = 1024;
-/// Fours that a lane holds, where one row has no more than half of it.
-const FOURS: usize = 48;
+/// Fours that a lane holds in several rows. On lavapipe 12, 24 and 48 are alike, and more are longer to compile.
+const FOURS: usize = 24;
 
 impl Block {
     /// For rows in registers, where they fit.

@@ -77,6 +77,12 @@ struct Lowering<'m> {
     slots: Vec<Vec<Slot>>,
     /// Values of rank 4 that some op wants channels last.
     wants_channels_last: Vec<bool>,
+    /// Who makes each value.
+    producer: Vec<Option<&'m Node>>,
+    /// The Transposes that are carried out once somebody reads what they make, and not what they are of.
+    put_off: Vec<Option<&'m Node>>,
+    /// Values that are read only where they may be columns of a wider matrix.
+    may_be_columns: Vec<bool>,
     /// For each value, the nodes that read it.
     readers: Vec<Vec<usize>>,
     /// Values whose ranges are observed.
@@ -85,12 +91,6 @@ struct Lowering<'m> {
     sums: HashMap<ValueId, beside::Sum<'m>>,
     /// Names of other nodes whose work the node at hand does.
     beside: Vec<String>,
-    /// Who makes each value.
-    producer: Vec<Option<&'m Node>>,
-    /// The Transposes that are carried out once somebody reads what they make, and not what they are of.
-    put_off: Vec<Option<&'m Node>>,
-    /// Values that are read only where they may be columns of a wider matrix.
-    may_be_columns: Vec<bool>,
     out: Lowered,
 }
 

@@ -426,14 +426,14 @@ impl Frame {
         self.calls.iter().fold(None, |last, call| call.record_after(pass, last));
     }
 
-    /// A call for each step of the plan.
-    pub(crate) fn calls(&self) -> &[Call] {
-        &self.calls
-    }
-
     /// What was chosen for each matrix product and convolution, in the plan's order.
     pub fn chosen(&self) -> impl Iterator<Item = &Chosen> {
         self.calls.iter().flat_map(Call::chosen)
+    }
+
+    /// A call for each step of the plan.
+    pub(crate) fn calls(&self) -> &[Call] {
+        &self.calls
     }
 
     /// How many dispatches are recorded.

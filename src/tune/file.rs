@@ -1,7 +1,7 @@
 //! The table as a file: JSON, for each adapter, driver and version of the crate what was measured on it.
 
 use crate::error::{Error, Result};
-use crate::kernel::{Choice, Measured, Origin, Problem};
+use crate::kernel::{self, Choice, Measured, Origin, Problem};
 use crate::tune::Tuner;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -70,19 +70,19 @@ pub struct Loaded {
 
 fn read(path: &Path) -> Result<File> {
     let text = std::fs::read_to_string(path).map_err(|source| io(path, source))?;
+    let not_a_table = |e: &serde_json::Error| Error::Format {
+        what: path.display().to_string(),
+        detail: format!("not a table of measured variants ({e}); delete it to begin anew"),
+    };
     let format = |detail: String| Error::Format { what: path.display().to_string(), detail };
     // The number first: of another format nothing else may be as expected.
-    let value: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|e| format(format!("not a table of measured variants ({e}); delete it to begin anew")))?;
-    match value.get("format").and_then(serde_json::Value::as_u64) {
-        Some(found) if found != u64::from(FORMAT) => {
-            return Err(format(format!(
-                "format {found}, but this version reads {FORMAT}; delete it to begin anew"
-            )));
-        }
-        _ => serde_json::from_value(value)
-            .map_err(|e| format(format!("not a table of measured variants ({e}); delete it to begin anew"))),
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| not_a_table(&e))?;
+    let found = value.get("format").and_then(serde_json::Value::as_u64);
+    if let Some(found) = found.filter(|&f| f != u64::from(FORMAT)) {
+        let detail = format!("format {found}, but this version reads {FORMAT}; delete it to begin anew");
+        return Err(format(detail));
     }
+    serde_json::from_value(value).map_err(|e| not_a_table(&e))
 }
 
 fn entries(path: &Path, table: &Table) -> Result<Vec<Entry>> {
@@ -151,18 +151,7 @@ impl Tuner<'_> {
             |e: serde_json::Error| Error::Format { what: path.display().to_string(), detail: e.to_string() };
         tables.push(Table { key, entries: serde_json::to_value(&all).map_err(failed)? });
         let text = serde_json::to_string_pretty(&File { format: FORMAT, tables }).map_err(failed)? + "\n";
-        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|e| io(folder, e))?;
-        }
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}.part", std::process::id()));
-        let beside = PathBuf::from(beside);
-        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-        written.map_err(|e| {
-            // What is left of it helps nobody; that it could not be removed either is not the error to report.
-            let _ = std::fs::remove_file(&beside);
-            io(path, e)
-        })
+        kernel::write_whole(path, text.as_bytes())
     }
 }
 

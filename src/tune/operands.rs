@@ -238,7 +238,10 @@ impl<'g> Operands<'g> {
                 let [oh, ow] = patch.window.out_size(patch.size)?;
                 let taps = patch.window.kernel[0] * patch.window.kernel[1];
                 let in_group = p.k / taps;
-                if p.m % (oh * ow) != 0 || in_group * taps != p.k || patch.channels != in_group * p.batch {
+                if !p.m.is_multiple_of(oh * ow)
+                    || in_group * taps != p.k
+                    || patch.channels != in_group * p.batch
+                {
                     return fail(format!(
                         "{p:?}: m is images of {oh} x {ow}, k {taps} taps of channels, of {} groups",
                         p.batch

@@ -14,8 +14,8 @@ pub enum Peer {
     Candle,
     /// The host's own way to move bytes.
     Memcpy,
-    /// A kernel that does nothing but one thing.
-    Roofline,
+    /// A kernel that does nothing else.
+    Copy,
 }
 
 impl Peer {
@@ -28,7 +28,7 @@ impl Peer {
         Peer::Gemm,
         Peer::Candle,
         Peer::Memcpy,
-        Peer::Roofline,
+        Peer::Copy,
     ];
 
     pub fn name(self) -> &'static str {
@@ -41,7 +41,7 @@ impl Peer {
             Peer::Gemm => "gemm (CPU)",
             Peer::Candle => "candle (CPU)",
             Peer::Memcpy => "memcpy",
-            Peer::Roofline => "copy kernel",
+            Peer::Copy => "copy kernel",
         }
     }
 
@@ -51,10 +51,7 @@ impl Peer {
 
     /// Whether it runs on the adapter, so that the adapter's limits are its own.
     pub fn on_adapter(self) -> bool {
-        matches!(
-            self,
-            Peer::Weighbridge | Peer::WeighbridgeTuned | Peer::Burn | Peer::OrtWebGpu | Peer::Roofline
-        )
+        matches!(self, Peer::Weighbridge | Peer::WeighbridgeTuned | Peer::Burn | Peer::OrtWebGpu | Peer::Copy)
     }
 }
 

@@ -14,9 +14,11 @@ use lane::{Lane, Peer, Work, race};
 use peers::onnxruntime::OnnxRuntime;
 use peers::weighbridge::{Ours, memcpy};
 use problem::{Kind, Long, Product, SIDE};
-use report::{Group, Roofline};
+use report::Group;
 use std::path::PathBuf;
 use weighbridge::Gpu;
+use weighbridge::profile::Roofline;
+use weighbridge::tensor::Element;
 
 #[derive(Parser)]
 #[command(about = "weighbridge beside its peers: a table of ratios")]
@@ -94,17 +96,6 @@ impl Field {
         lanes.extend(self.ort.iter().flat_map(|ort| ort.quantize_dynamic(x)));
         Ok(lanes)
     }
-
-    fn roofline(&self, rounds: usize) -> Result<Roofline, String> {
-        let ours = &self.ours[0];
-        let lanes = vec![ours.copy()?, ours.multiply_add()?];
-        let mut rates = race(Work::Bytes(0.0), rounds, lanes).into_iter().map(|o| match o.verdict {
-            Ok(time) => Ok(time.rate),
-            Err(fault) => Err(format!("{}: {fault:?}", o.what)),
-        });
-        let mut next = || rates.next().expect("two lanes");
-        Ok(Roofline { bytes: next()?, operations: next()? })
-    }
 }
 
 /// How busy the machine is: processes that run or would, on average over a minute.
@@ -126,13 +117,13 @@ fn run(args: &Args) -> Result<(), String> {
         #[cfg(feature = "burn")]
         burn: peers::burn::device(info.device_type),
     };
-    let roofline = field.roofline(args.rounds)?;
+    let roofline = Roofline::measure(&field.ours[0].gpu).map_err(|e| e.to_string())?;
 
     let mut groups = Vec::new();
     let chosen = |name: &str| args.filter.as_deref().is_none_or(|f| name.contains(f));
-    let mut add = |name: String, work, lanes: Vec<Lane>| {
-        let group = Group { name, work, outcomes: race(work, args.rounds, lanes) };
-        println!("{}", group.table(roofline));
+    let mut add = |name: String, work, element, lanes: Vec<Lane>| {
+        let group = Group { name, work, element, outcomes: race(work, args.rounds, lanes) };
+        println!("{}", group.table(&roofline));
         if let Some(ort) = &field.ort {
             ort.clear();
         }
@@ -143,7 +134,7 @@ fn run(args: &Args) -> Result<(), String> {
             if chosen(&Product::name(kind, shape)) {
                 let problem = Product::new(shape, kind);
                 let work = Work::Operations(2.0 * (m * k * n) as f64);
-                add(Product::name(kind, shape), work, field.product(&problem)?);
+                add(Product::name(kind, shape), work, kind.element(), field.product(&problem)?);
             }
         }
     }
@@ -153,13 +144,13 @@ fn run(args: &Args) -> Result<(), String> {
         // Each reads all once, at least.
         let (reads, writes) = (4.0 * (SIDE * SIDE) as f64, (SIDE * SIDE) as f64);
         if chosen(names[0]) {
-            add(names[0].into(), Work::Bytes(reads), field.minmax(&x)?);
+            add(names[0].into(), Work::Bytes(reads), Element::F32, field.minmax(&x)?);
         }
         if chosen(names[1]) {
-            add(names[1].into(), Work::Bytes(reads + writes), field.quantize(&x)?);
+            add(names[1].into(), Work::Bytes(reads + writes), Element::F32, field.quantize(&x)?);
         }
         if chosen(names[2]) {
-            add(names[2].into(), Work::Bytes(reads + writes), field.quantize_dynamic(&x)?);
+            add(names[2].into(), Work::Bytes(reads + writes), Element::F32, field.quantize_dynamic(&x)?);
         }
     }
 
@@ -174,7 +165,7 @@ fn run(args: &Args) -> Result<(), String> {
         "# {} ({:?}, {} {})\n\n\
         {burn}; {ort}; gemm 0.19.0; candle 0.11.1. {threads} CPU threads; load {load_before} before, {} after, of which \
         this run is a part; {} rounds, {:.0} s.\n\
-        Roofline of this run: a copy by a kernel {:.1} GB/s, multiply and add {:.1} GFLOP/s.\n\n\
+        Roofline of this run: {roofline}.\n\n\
         Products are rows x terms of a sum x columns. `x PEER` is how many times as fast as that peer weighbridge is, by \
         the best of the rounds, in which all took turns. Every result was compared with f64: INVALID is wrong, or no \
         result of the peer's on that device, and has no rate. Inputs and weights are on the device, and weighbridge's \
@@ -186,10 +177,8 @@ fn run(args: &Args) -> Result<(), String> {
         load(),
         args.rounds,
         start.elapsed().as_secs_f64(),
-        roofline.bytes,
-        roofline.operations,
     );
-    let text = report::markdown(&head, &groups, roofline);
+    let text = report::markdown(&head, &groups, &roofline);
     if let Some(path) = &args.markdown {
         std::fs::write(path, &text).map_err(|e| format!("{}: {e}", path.display()))?;
     }

@@ -1,6 +1,7 @@
 //! What is computed, on which numbers, and what the result should be in f64.
 
 use half::f16;
+use weighbridge::tensor::Element;
 
 /// The operands' type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,14 @@ impl Kind {
             Kind::F32 => "f32",
             Kind::F16 => "f16",
             Kind::I8 => "int8",
+        }
+    }
+
+    pub fn element(self) -> Element {
+        match self {
+            Kind::F32 => Element::F32,
+            Kind::F16 => Element::F16,
+            Kind::I8 => Element::I8,
         }
     }
 }

@@ -4,28 +4,16 @@ use crate::lane::{Fault, Outcome, Peer, Work};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use std::fmt::Write;
+use weighbridge::profile::Roofline;
+use weighbridge::tensor::Element;
 
 /// The outcomes of one problem.
 pub struct Group {
     pub name: String,
     pub work: Work,
+    /// Of the operands, which sets the roof.
+    pub element: Element,
     pub outcomes: Vec<Outcome>,
-}
-
-/// What the device does at most in this run, in 1e9 a second.
-#[derive(Clone, Copy)]
-pub struct Roofline {
-    pub bytes: f64,
-    pub operations: f64,
-}
-
-impl Roofline {
-    fn of(&self, work: Work) -> f64 {
-        match work {
-            Work::Operations(_) => self.operations,
-            Work::Bytes(_) => self.bytes,
-        }
-    }
 }
 
 fn table(head: &[String], rows: Vec<Vec<String>>, left: &[usize]) -> String {
@@ -53,7 +41,7 @@ fn digits(x: f64) -> String {
 }
 
 impl Group {
-    pub fn table(&self, roofline: Roofline) -> String {
+    pub fn table(&self, roofline: &Roofline) -> String {
         let unit = self.work.unit();
         let head = ["peer", "what", "best, ms", "median, ms", unit, "of roofline", "first call, ms", "note"];
         let row = |o: &Outcome| {
@@ -61,7 +49,11 @@ impl Group {
             let mut row = vec![o.peer.name().to_owned(), o.what.clone()];
             match &o.verdict {
                 Ok(t) => {
-                    let share = t.rate / roofline.of(self.work);
+                    let roof = match self.work {
+                        Work::Operations(_) => roofline.operations(self.element),
+                        Work::Bytes(_) => roofline.copy,
+                    };
+                    let share = t.rate / roof;
                     let share = if o.peer.on_adapter() { format!("{share:.2}") } else { String::new() };
                     row.extend([digits(t.best * 1e3), digits(t.median * 1e3), digits(t.rate), share, first]);
                     row.push(t.note.clone());
@@ -132,7 +124,7 @@ pub fn ratios(groups: &[&Group]) -> String {
 }
 
 /// Both tables of ratios, then all the rest.
-pub fn markdown(head: &str, groups: &[Group], roofline: Roofline) -> String {
+pub fn markdown(head: &str, groups: &[Group], roofline: &Roofline) -> String {
     let mut text = format!("{head}\n");
     for (title, operations) in [("Products", true), ("Bound by memory", false)] {
         let of = |g: &&Group| matches!(g.work, Work::Operations(_)) == operations;

@@ -35,10 +35,10 @@ enum Command {
     Run(run::Args),
     /// Makes a network smaller: half precision, static, dynamic or weight-only int8
     Quantize(quantize::Args),
-    /// Says where a network's time goes: each dispatch's, beside what the GPU does at most
-    Profile(profile::Args),
     /// Finds the fastest kernels for a network on this GPU, and keeps them in a file that the other commands read
     Tune(tune::Args),
+    /// Says where a network's time goes: each dispatch's, beside what the GPU does at most
+    Profile(profile::Args),
     /// Compares fp32, fp16, static int8 and dynamic int8 of a network, or of two built-in ones (the default)
     Compare(compare::Args),
 }
@@ -50,8 +50,8 @@ fn main() -> ExitCode {
         match &command {
             Command::Run(args) => run::run(args).await,
             Command::Quantize(args) => quantize::run(args).await,
-            Command::Profile(args) => profile::run(args).await,
             Command::Tune(args) => tune::run(args).await,
+            Command::Profile(args) => profile::run(args).await,
             Command::Compare(args) => compare::run(args).await,
         }
     });
@@ -92,12 +92,12 @@ mod tests {
             &["run"],
             &["run", "m.onnx", "--repeat", "0"],
             &["quantize", "m.onnx", "-o", "y.onnx"],
-            &["profile"],
-            &["profile", "cnn", "--mode", "quarter"],
-            &["profile", "cnn", "--repeat", "0"],
             &["tune", "m.onnx", "--model", "cnn"],
             &["tune", "--budget", "-1"],
             &["tune", "--mode", "f8"],
+            &["profile"],
+            &["profile", "cnn", "--mode", "quarter"],
+            &["profile", "cnn", "--repeat", "0"],
         ] {
             let args = ["weighbridge"].iter().chain(refused);
             assert!(Cli::try_parse_from(args).is_err(), "{refused:?}");

@@ -44,6 +44,9 @@ pub struct Args {
     /// The GPU whose name contains this (default: $WGPU_ADAPTER_NAME, else the fastest kind)
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
+    /// Leave out what `weighbridge tune` found
+    #[arg(long)]
+    no_tuned: bool,
 }
 
 pub async fn run(args: &Args) -> Result<()> {
@@ -53,6 +56,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let json = args.json.as_deref().map(OutFile::create).transpose()?;
 
     let gpu = terminal::gpu(args.adapter.as_deref()).await?;
+    terminal::load_tuned(&gpu, args.no_tuned);
     let model = made(&gpu, model, args.mode, &inputs).await?;
     let mut out = std::io::stdout();
     writeln!(out, "{}", AdapterReport::new(&gpu))?;
@@ -74,7 +78,7 @@ pub async fn run(args: &Args) -> Result<()> {
 }
 
 /// A built-in network, or that of a file.
-fn model(path: &Path) -> Result<Model> {
+pub fn model(path: &Path) -> Result<Model> {
     match NETWORKS.iter().find(|(name, _)| Path::new(name) == path) {
         Some((name, bytes)) => Model::from_onnx_bytes(bytes).map_err(|e| format!("{name}: {e}").into()),
         None => Ok(data::model(path)?.0),
@@ -82,7 +86,7 @@ fn model(path: &Path) -> Result<Model> {
 }
 
 /// What a mode makes of a model.
-async fn made(gpu: &Gpu, model: Model, mode: Option<Mode>, inputs: &Batch) -> Result<Model> {
+pub async fn made(gpu: &Gpu, model: Model, mode: Option<Mode>, inputs: &Batch) -> Result<Model> {
     Ok(match mode {
         None => model,
         Some(Mode::Half) => optimize::half(&model)?.model,
@@ -125,7 +129,7 @@ fn inputs(args: &Args, model: &Model) -> Result<Batch> {
 }
 
 /// An input of the shape that is written, or of the model's with a batch of 1.
-fn made_up(value: &Value, text: Option<&str>, seed: u64) -> Result<Tensor> {
+pub fn made_up(value: &Value, text: Option<&str>, seed: u64) -> Result<Tensor> {
     let (name, own) = (&value.name, written(&value.shape));
     let shape: Vec<usize> = match text {
         Some(text) => {
@@ -182,6 +186,7 @@ mod tests {
             trace: None,
             json: None,
             adapter: None,
+            no_tuned: true,
         }
     }
 

@@ -2,19 +2,17 @@
 
 use crate::compare::batch;
 use crate::dataset::NETWORKS;
-use crate::{Result, data, terminal};
+use crate::{Result, data, profile, quantize, terminal};
 use clap::ValueEnum;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
-use weighbridge::calibrate::Calibrator;
 use weighbridge::graph::{Dim, Model};
 use weighbridge::ops::{Layout, Problem};
-use weighbridge::quant::Observer;
-use weighbridge::tensor::{Data, Element, Tensor};
+use weighbridge::tensor::Element;
 use weighbridge::tune::{TuneOptions, Tuned, Verdict};
-use weighbridge::{Gpu, Session, Tuner, optimize, tune};
+use weighbridge::{Gpu, Session, Tuner, tune};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
@@ -30,14 +28,26 @@ enum Mode {
     WeightOnly,
 }
 
+impl Mode {
+    fn quantized(self) -> Option<quantize::Mode> {
+        match self {
+            Mode::Float => None,
+            Mode::Half => Some(quantize::Mode::Half),
+            Mode::Static => Some(quantize::Mode::Static),
+            Mode::Dynamic => Some(quantize::Mode::Dynamic),
+            Mode::WeightOnly => Some(quantize::Mode::WeightOnly),
+        }
+    }
+}
+
 #[derive(clap::Args)]
 pub struct Args {
-    /// A network of any kind; without one, those that are built in
-    #[arg(value_name = "MODEL.onnx", conflicts_with = "model")]
+    /// The network: an ONNX file, or one of the built-in `cnn`, `mlp` and `vit` (default: the first two)
+    #[arg(value_name = "MODEL.onnx|NAME")]
     network: Option<PathBuf>,
-    /// A network that is built in: `cnn`, `mlp` or `vit` (default: the first two)
-    #[arg(long, value_name = "NAME")]
-    model: Option<String>,
+    /// The same
+    #[arg(long, value_name = "MODEL.onnx|NAME", conflicts_with = "network")]
+    model: Option<PathBuf>,
     /// A matrix product of M rows, N columns and sums of K, instead of a network; or the shape of an input of MODEL, where its file leaves
     /// more than the batch open. May be repeated
     #[arg(long, value_name = "MxNxK|NAME=AxBx..")]
@@ -158,21 +168,11 @@ fn as_problem(mode: Mode, m: usize, n: usize, k: usize) -> Problem {
 
 /// The networks that were asked for, by name.
 fn networks(args: &Args) -> Result<Vec<(String, Model)>> {
-    if let Some(path) = &args.network {
-        return Ok(vec![(path.display().to_string(), data::model(path)?.0)]);
-    }
-    let wanted: Vec<_> = match &args.model {
-        None => NETWORKS[..2].iter().collect(),
-        Some(name) => NETWORKS.iter().filter(|(known, _)| known == name).collect(),
+    let wanted = match args.network.as_ref().or(args.model.as_ref()) {
+        Some(path) => vec![path.clone()],
+        None => NETWORKS[..2].iter().map(|(name, _)| name.into()).collect(),
     };
-    if wanted.is_empty() {
-        let name = args.model.as_deref().unwrap_or_default();
-        return Err(format!(
-            "--model {name}: expected `cnn`, `mlp` or `vit`; files are named without --model"
-        )
-        .into());
-    }
-    wanted.into_iter().map(|(name, bytes)| Ok(((*name).into(), Model::from_onnx_bytes(bytes)?))).collect()
+    wanted.iter().map(|path| Ok((path.display().to_string(), profile::model(path)?))).collect()
 }
 
 /// The products of a network in one mode, for all batches.
@@ -184,21 +184,13 @@ async fn of_network(
     given: &[(String, Vec<usize>)],
 ) -> Result<Vec<Problem>> {
     let shapes = |batch: usize| shapes(model, batch, given);
-    let model = match mode {
-        Mode::Float => model.clone(),
-        Mode::Half => optimize::half(model)?.model,
-        Mode::Dynamic => optimize::dynamic_int8(model, &Default::default())?,
-        Mode::WeightOnly => optimize::weight_only(model, &Default::default())?,
-        Mode::Static => {
-            // Which kernels run depends on shapes alone, so that ranges of anything will do.
-            let mut calibrator = Calibrator::new(gpu, model, Observer::MinMax)?;
-            let anything = anything(model, &shapes(1)?)?;
-            let named: Vec<_> = anything.iter().map(|(n, t)| (n.as_str(), t)).collect();
-            calibrator.observe(&named)?;
-            optimize::static_int8(model, &calibrator.finish().await?, &Default::default())?
-        }
-    };
-    let session = Session::new(gpu, &model)?;
+    // Which kernels run depends on shapes alone, so that static ranges of anything will do.
+    let anything = model.inputs().iter().zip(shapes(1)?).zip(0..).map(|((&id, (name, shape)), seed)| {
+        let text: Vec<String> = shape.iter().map(usize::to_string).collect();
+        Ok((name, profile::made_up(model.value(id), Some(&text.join("x")), seed)?))
+    });
+    let made = profile::made(gpu, model.clone(), mode.quantized(), &anything.collect::<Result<_>>()?).await?;
+    let session = Session::new(gpu, &made)?;
     let mut problems = Vec::new();
     for &batch in batches {
         let shapes = shapes(batch)?;
@@ -235,26 +227,6 @@ fn shapes(model: &Model, batch: usize, given: &[(String, Vec<usize>)]) -> Result
         Ok((value.name.clone(), shape))
     };
     model.inputs().iter().map(one).collect()
-}
-
-/// Elements for the inputs, of no meaning.
-fn anything(model: &Model, shapes: &[(String, Vec<usize>)]) -> Result<Vec<(String, Tensor)>> {
-    let one = |((name, shape), &id): (&(String, Vec<usize>), _)| {
-        let count: usize = shape.iter().product();
-        let data = match model.value(id).element {
-            Element::F32 => Data::F32((0..count).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect()),
-            Element::I64 => Data::I64(vec![0; count]),
-            Element::I32 => Data::I32(vec![0; count]),
-            Element::Bool => Data::Bool(vec![true; count]),
-            other => {
-                return Err(
-                    format!("input `{name}` is {other:?}: --mode static is for networks in f32").into()
-                );
-            }
-        };
-        Ok((name.clone(), Tensor::new(shape.clone(), data)?))
-    };
-    shapes.iter().zip(model.inputs()).map(one).collect()
 }
 
 /// A row for each problem.

@@ -2,7 +2,7 @@
 
 use super::{Lowering, Order, Slot};
 use crate::error::Result;
-use crate::graph::{Model, Node, Op, Quant, ValueId};
+use crate::graph::{Node, Op, Quant, ValueId};
 use crate::kernel::Call;
 use crate::ops::{
     Gemm, GemmBindings, GemmDescriptor, HeadColumns, Heads, Layout, Mask, Softmax, SoftmaxBindings,
@@ -52,12 +52,12 @@ fn tail(order: &[usize]) -> Option<[usize; 3]> {
     stay.then(|| [0, 1, 2].map(|i| order[outer + i] - outer))
 }
 
-/// Who reads a value.
-fn readers(model: &Model, id: ValueId) -> impl Iterator<Item = &Node> {
-    model.nodes().iter().filter(move |n| n.inputs.contains(&Some(id)))
-}
-
 impl<'m> Lowering<'m> {
+    /// The nodes that read a value.
+    fn who_reads(&self, id: ValueId) -> impl Iterator<Item = &'m Node> {
+        self.readers[id.index()].iter().map(|&i| &self.model.nodes()[i])
+    }
+
     /// A Transpose: put off where an attention reads it.
     pub(super) fn transpose(&mut self, node: &'m Node) -> Result<()> {
         let y = node.outputs[0];
@@ -88,7 +88,7 @@ impl<'m> Lowering<'m> {
 
     /// Whether an attention reads a value, perhaps through transposes.
     fn attention_reads(&self, id: ValueId) -> bool {
-        readers(self.model, id).any(|n| match n.op {
+        self.who_reads(id).any(|n| match n.op {
             Op::Attention { .. } => n.inputs[..3].contains(&Some(id)),
             Op::Transpose { .. } => self.attention_reads(n.outputs[0]),
             _ => false,
@@ -99,7 +99,7 @@ impl<'m> Lowering<'m> {
     fn only_swaps_read(&self, id: ValueId) -> bool {
         let whole =
             self.shapes[id.index()].last().is_some_and(|n| n.is_multiple_of(self.element(id).per_word()));
-        let mut all = readers(self.model, id).peekable();
+        let mut all = self.who_reads(id).peekable();
         whole
             && !self.model.outputs().contains(&id)
             && all.peek().is_some()
@@ -149,7 +149,7 @@ impl<'m> Lowering<'m> {
     /// splits and an attention reads in place.
     pub(super) fn may_be_columns(&self) -> Vec<bool> {
         let mut may = vec![false; self.shapes.len()];
-        let sole = |id: ValueId| readers(self.model, id).count() == 1 && !self.model.outputs().contains(&id);
+        let sole = |id: ValueId| self.who_reads(id).count() == 1 && !self.model.outputs().contains(&id);
         for node in self.model.nodes().iter().filter(|n| matches!(n.op, Op::Attention { .. })) {
             for i in 0..3 {
                 let Some(InPlace { x, beside: true, .. }) = self.in_place(node, i) else { continue };
@@ -276,10 +276,9 @@ impl<'m> Lowering<'m> {
             Some(HeadColumns { columns, .. }) => [o.matrix.rows * count / batch.max(1), columns],
             None => [o.matrix.rows / batch.max(1), o.matrix.columns],
         };
-        let [r, c] = one(&b);
+        let ([m, k], [r, c]) = (one(&a), one(&b));
         let by = if b.turned { [c, r] } else { [r, c] };
-        let shapes = format!("{batch} x {:?} * {by:?}", one(&a));
-        let products = batch * one(&a)[0] * by[0] * by[1];
+        let shapes = format!("{batch} x {:?} * {by:?}", [m, k]);
         let matrices = [a.matrix, b.matrix, out.matrix];
         let heads = Heads { count, a: a.heads, b: b.heads, out: out.heads };
         let beside = [a, b, out].iter().any(|o| o.heads.is_some());
@@ -292,7 +291,15 @@ impl<'m> Lowering<'m> {
             let op = Gemm::with_kernels(s.kernels, &d)?;
             if beside { op.bind_heads(&bindings, &heads) } else { op.bind(&bindings) }
         });
-        self.products(products);
+        self.products(batch * m * k * by[1]);
+        // Of a matrix whose columns are not all its own, a product touches its own.
+        let own = [a, b, out].map(|o| {
+            let [rows, columns] = one(&o);
+            (batch * rows * o.matrix.element.words(columns)) as u64 * 4
+        });
+        if let Some(step) = self.out.steps.last_mut() {
+            step.bytes = own.iter().sum();
+        }
     }
 
     /// The mask of scores of a shape, its outer dimensions and the scores' merged to three.

@@ -289,8 +289,6 @@ impl<'m> Lowering<'m> {
             self.done(node, Slot { matrix, order: Order::Columns { first }, params });
             first += n;
         }
-        if let Some(step) = self.out.steps.last_mut() {
-            step.fused = others.iter().flat_map(|n| n.fused.iter().chain([&n.name])).cloned().collect();
-        }
+        self.beside.extend(others.iter().flat_map(|n| n.fused.iter().chain([&n.name])).cloned());
     }
 }

@@ -244,101 +244,53 @@ fn run<'a>(gpu: &'a Gpu, record: impl Fn(&mut wgpu::ComputePass<'_>) + 'a) -> Ru
     })
 }
 
-const ROOFLINE: &str = include_str!("../../../../shaders/naive/roofline.wgsl");
-
-/// A kernel that is not the library's: the uniform's words, then buffers, bound from 0.
-fn plain<'a>(
-    gpu: &'a Gpu,
-    entry: &str,
-    uniform: [u32; 4],
-    buffers: [&wgpu::Buffer; 2],
-    groups: u32,
-) -> Result<impl Fn(&mut wgpu::ComputePass<'_>) + 'a> {
-    let device = gpu.device();
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(entry),
-        source: wgpu::ShaderSource::Wgsl(ROOFLINE.into()),
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(entry),
-        layout: None,
-        module: &module,
-        entry_point: Some(entry),
-        compilation_options: Default::default(),
-        cache: None,
-    });
-    let params = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(entry),
-        size: 16,
-        usage: wgpu::BufferUsages::UNIFORM,
-        mapped_at_creation: true,
-    });
-    params
-        .get_mapped_range_mut(..)
-        .map_err(text)?
-        .slice(..16)
-        .copy_from_slice(bytemuck::cast_slice(&uniform));
-    params.unmap();
-    let entries: Vec<_> = [&params, buffers[0], buffers[1]]
-        .into_iter()
-        .zip(0..)
-        .map(|(b, binding)| wgpu::BindGroupEntry { binding, resource: b.as_entire_binding() })
-        .collect();
-    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(entry),
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &entries,
-    });
-    Ok(move |pass: &mut wgpu::ComputePass<'_>| {
-        pass.set_pipeline(&pipeline);
-        pass.set_bind_group(0, &group, &[]);
-        pass.dispatch_workgroups(groups, 1, 1);
-    })
-}
+/// Sixteen vectors a thread, neighbouring threads side by side.
+const COPY: &str = "
+@group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
+@compute @workgroup_size(64, 1, 1)
+fn copy(@builtin(global_invocation_id) id: vec3<u32>) {
+    let step = arrayLength(&x) / 16u;
+    for (var j = 0u; j < 16u; j++) { out[id.x + j * step] = x[id.x + j * step]; }
+}";
 
 impl Ours {
-    fn kernel<'a>(
-        &'a self,
-        what: &str,
-        record: impl Fn(&mut wgpu::ComputePass<'_>) + 'a,
-        check: impl FnOnce() -> Result<String>,
-    ) -> Lane<'a> {
-        let mut run = run(&self.gpu, record);
-        match run(1) {
-            Ok(first) => Lane::new(Peer::Roofline, what, first, check(), run),
-            Err(e) => Lane::absent(Peer::Roofline, what, e),
-        }
-    }
-
     /// The most bytes that a kernel copies: 64 MiB, read and written.
     pub fn copy<'a>(&'a self) -> Result<Lane<'a>> {
         let words = SIDE * SIDE;
         let data: Vec<u32> = (0..words as u32).collect();
         let from = self.upload(&data)?;
         let to = self.gpu.buffer(words as u64 * 4).map_err(text)?;
-        let record =
-            plain(&self.gpu, "copy", [words as u32 / 4, 0, 0, 0], [&from, &to], (words / 64 / 64) as u32)?;
-        let check = || match self.read(&to, words)? == data {
-            true => Ok(String::new()),
-            false => Err("not a copy".into()),
-        };
-        Ok(self.kernel("copy by a kernel", record, check).with_work(Work::Bytes(8.0 * words as f64)))
-    }
-
-    /// The most operations that the device computes from registers, in f32.
-    pub fn multiply_add<'a>(&'a self) -> Result<Lane<'a>> {
-        let (threads, iterations) = (1usize << 15, 512u32);
-        let from = self.upload(&[0.5f32; 8])?;
-        let to = self.gpu.buffer(threads as u64 * 16).map_err(text)?;
-        let uniform = [iterations, 0, 0, 0];
-        let record = plain(&self.gpu, "multiply_add", uniform, [&from, &to], threads as u32 / 64)?;
-        // s = s / 2 + 1 / 2 tends to 1, in eight sums.
-        let check = || match self.read_f32(&to, threads * 4)?.iter().all(|s| (s - 8.0).abs() < 1e-3) {
-            true => Ok(String::new()),
-            false => Err("not the sums".into()),
-        };
-        let work = Work::Operations(threads as f64 * f64::from(iterations) * 64.0);
-        Ok(self.kernel("multiply and add", record, check).with_work(work))
+        let device = self.gpu.device();
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: None,
+            source: wgpu::ShaderSource::Wgsl(COPY.into()),
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: None,
+            module: &module,
+            entry_point: None,
+            compilation_options: Default::default(),
+            cache: None,
+        });
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[
+                wgpu::BindGroupEntry { binding: 0, resource: from.as_entire_binding() },
+                wgpu::BindGroupEntry { binding: 1, resource: to.as_entire_binding() },
+            ],
+        });
+        let mut run = run(&self.gpu, move |pass| {
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.dispatch_workgroups((words / 4 / 16 / 64) as u32, 1, 1);
+        });
+        let first = run(1)?;
+        let verdict =
+            if self.read(&to, words)? == data { Ok(String::new()) } else { Err("not a copy".into()) };
+        Ok(Lane::new(Peer::Copy, "", first, verdict, run).with_work(Work::Bytes(8.0 * words as f64)))
     }
 }
 
