@@ -9,9 +9,7 @@ use ending::{GELU, HARD_SWISH, ended_in};
 use gpu::{Guarded, Rng, gpu, has_broadcast, upload_pitched};
 use half::f16;
 use weighbridge::graph::Activation;
-use weighbridge::ops::{
-    Blocking, Choice, Gemm, GemmBindings, GemmDescriptor, Kernels, Layout, Operand, Origin, Packed,
-};
+use weighbridge::ops::{Blocking, Gemm, GemmBindings, GemmDescriptor, Layout, Operand, Packed};
 use weighbridge::reference::{self, BLayout, Storage};
 use weighbridge::tensor::{Data, Element, Tensor, View};
 
@@ -27,8 +25,6 @@ struct Case {
     layout: Layout,
     operand: Operand,
     blocking: Blocking,
-    /// Parts of each sum; more than one are asked for through the table of choices.
-    split: u32,
     /// Extra words between rows.
     gap: usize,
 }
@@ -73,16 +69,15 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
     let b_buffer = gpu.upload_words(&b_words).unwrap();
     let bias_buffer = gpu.upload(&Tensor::f32([c.n], bias.clone()).unwrap()).unwrap();
     let out = Guarded::new(gpu, c.batch * c.m * out_pitch);
-    let kernels = Kernels::new(gpu.device());
-    let gemm = Gemm::with_kernels(
-        &kernels,
+    let gemm = Gemm::new(
+        gpu.device(),
         &GemmDescriptor {
             element,
             out: c.out,
             layout: c.layout,
             activation: c.activation,
-            operand: (c.split == 1).then_some(c.operand),
-            blocking: (c.split == 1).then_some(c.blocking),
+            operand: Some(c.operand),
+            blocking: Some(c.blocking),
         },
     )
     .unwrap();
@@ -93,15 +88,9 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
         out: View::new(&out.buffer, c.out, c.batch * c.m, c.n).with_pitch(out_pitch),
         batch: c.batch,
     };
-    let mut call = gemm.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
-    if c.split > 1 {
-        let problem = call.chosen().next().unwrap().problem;
-        let choice = Choice { operand: c.operand, blocking: c.blocking, split: c.split };
-        kernels.set_choice(&problem, choice).unwrap();
-        call = gemm.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
+    let call = gemm.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
+    if let Blocking::Tiled { split: 2.., .. } = c.blocking {
         assert_eq!(call.dispatches().len(), 2, "{c:?}");
-        let chosen = call.chosen().next().unwrap();
-        assert_eq!((chosen.choice, chosen.origin), (choice, Origin::Set));
     }
     gpu.submit(|pass| call.record(pass));
     let got = out.matrix(gpu, c.out, c.batch * c.m, c.n, out_pitch).to_f32();
@@ -146,7 +135,6 @@ fn base(operand: Operand, blocking: Blocking) -> Case {
         layout: Layout::Packed,
         operand,
         blocking,
-        split: 1,
         gap: 0,
     }
 }
@@ -245,7 +233,8 @@ fn tiled_small() {
     let Some(gpu) = gpu() else { return };
     sizes_around(gpu, Blocking::tiled(32, 32));
     // Deeper, and more rows than threads.
-    let deep = Blocking::Tiled { rows: 64, columns: 16, words: 16, thread_rows: 8, thread_quads: 1 };
+    let deep =
+        Blocking::Tiled { rows: 64, columns: 16, words: 16, thread_rows: 8, thread_quads: 1, split: 1 };
     check(gpu, Case { m: 70, n: 35, k: 96, ..base(Operand::F32, deep) });
 }
 
@@ -267,20 +256,20 @@ fn parted() {
     check(gpu, Case { m: 1, n: 130, k: 264, activation: GELU, ..base(Operand::F32, two) });
 }
 
+/// The tile of [`Blocking::TILED`], its sums in parts.
+const fn split(split: u32) -> Blocking {
+    Blocking::Tiled { rows: 64, columns: 64, words: 8, thread_rows: 8, thread_quads: 2, split }
+}
+
 #[test]
 fn sums_in_parts() {
     let Some(gpu) = gpu() else { return };
-    let direct = Blocking::Direct { lanes: 8, rows: 8, quads: 1 };
     for operand in [Operand::F32, Operand::F16] {
-        let tiled = Case { split: 3, ..base(operand, Blocking::TILED) };
+        let tiled = base(operand, split(3));
         check(gpu, Case { m: 65, n: 67, k: 160, ..tiled });
         check(gpu, Case { m: 3, n: 10, k: 203, gap: 1, batch: 2, out: Element::F16, ..tiled });
-        let direct = Case { split: 64, ..base(operand, direct) };
-        check(gpu, Case { m: 9, n: 33, k: 1000, layout: Layout::Kn, activation: GELU, ..direct });
-    }
-    if has_broadcast(gpu) {
-        let small = Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 };
-        check(gpu, Case { m: 9, n: 33, k: 256, split: 2, bias: false, ..base(Operand::F32, small) });
+        let many = base(operand, split(64));
+        check(gpu, Case { m: 9, n: 33, k: 1000, layout: Layout::Kn, activation: GELU, ..many });
     }
 }
 

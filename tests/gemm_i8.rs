@@ -9,8 +9,7 @@ use ending::{GELU, HARD_SWISH, ended};
 use gpu::{Guarded, Rng, gpu, has_broadcast, upload_pitched};
 use weighbridge::graph::Activation;
 use weighbridge::ops::{
-    Blocking, Choice, EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor, Kernels, Layout, Operand,
-    Packed,
+    Blocking, EpilogueBindings, GemmI8, GemmI8Bindings, GemmI8Descriptor, Layout, Operand, Packed,
 };
 use weighbridge::quant::QuantParams;
 use weighbridge::reference::{self, BLayout, Bias, Scales};
@@ -29,8 +28,6 @@ struct Case {
     layout: Layout,
     operand: Operand,
     blocking: Blocking,
-    /// Parts of each sum; more than one are asked for through the table of choices.
-    split: u32,
     b_zero: bool,
     per_channel: bool,
     per_row: bool,
@@ -87,16 +84,15 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
     let bias_element = if c.bias == 2 { Element::I32 } else { Element::F32 };
     let (a_p, b_p, o_p) = (params(gpu, &a_params), params(gpu, &b_params), params(gpu, &[out_params]));
     let out = Guarded::new(gpu, rows * out_pitch);
-    let kernels = Kernels::new(gpu.device());
-    let op = GemmI8::with_kernels(
-        &kernels,
+    let op = GemmI8::new(
+        gpu.device(),
         &GemmI8Descriptor {
             out: c.out,
             layout: c.layout,
             b_zero_point: c.b_zero,
             activation: c.activation,
-            operand: (c.split == 1).then_some(c.operand),
-            blocking: (c.split == 1).then_some(c.blocking),
+            operand: Some(c.operand),
+            blocking: Some(c.blocking),
         },
     )
     .unwrap();
@@ -113,14 +109,7 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
         out: View::new(&out.buffer, c.out, rows, c.n).with_pitch(out_pitch),
         batch: c.batch,
     };
-    let mut call = op.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
-    if c.split > 1 {
-        let problem = call.chosen().next().unwrap().problem;
-        let choice = Choice { operand: c.operand, blocking: c.blocking, split: c.split };
-        kernels.set_choice(&problem, choice).unwrap();
-        call = op.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
-        assert_eq!(call.dispatches().len(), 2, "{c:?}");
-    }
+    let call = op.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
     gpu.submit(|pass| call.record(pass));
     let got = out.matrix(gpu, c.out, rows, c.n, out_pitch);
 
@@ -210,7 +199,6 @@ fn base(operand: Operand, blocking: Blocking) -> Case {
         layout: Layout::Packed,
         operand,
         blocking,
-        split: 1,
         b_zero: false,
         per_channel: true,
         per_row: false,
@@ -319,11 +307,16 @@ fn tiled_small() {
     check(gpu, Case { m: 129, n: 131, k: 48, ..base(Operand::I8Dot, Blocking::tiled(128, 128)) });
 }
 
+/// The tile of [`Blocking::TILED`], its sums in parts.
+const fn split(split: u32) -> Blocking {
+    Blocking::Tiled { rows: 64, columns: 64, words: 8, thread_rows: 8, thread_quads: 2, split }
+}
+
 #[test]
 fn sums_in_parts() {
     let Some(gpu) = gpu() else { return };
     for operand in [Operand::I8Dot, Operand::I8Wide] {
-        let tiled = Case { split: 3, ..base(operand, Blocking::TILED) };
+        let tiled = base(operand, split(3));
         let asymmetric = Case { b_zero: true, per_row: true, bias: 2, batch: 2, ..tiled };
         check(gpu, Case { m: 5, n: 67, k: 333, ..asymmetric });
         check(gpu, Case { m: 2, n: 5, k: 4100, extreme: true, ..tiled });

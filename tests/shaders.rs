@@ -15,11 +15,15 @@ const WORKGROUP_BYTES: u32 = 16 * 1024;
 const STORAGE_BUFFERS: usize = 8;
 
 fn uses_subgroups(shader: &Shader) -> bool {
-    shader.source.contains("subgroupBroadcast(")
+    shader.source.contains("subgroupBroadcast(") || uses_matrix_units(shader)
 }
 
 fn uses_f16(shader: &Shader) -> bool {
     shader.source.starts_with("enable f16;")
+}
+
+fn uses_matrix_units(shader: &Shader) -> bool {
+    shader.source.contains("enable wgpu_cooperative_matrix;")
 }
 
 fn uses_64_bits(shader: &Shader) -> bool {
@@ -33,6 +37,7 @@ fn parse(shader: &Shader) -> Result<(Module, ModuleInfo), String> {
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(Capabilities::SUBGROUP, uses_subgroups(shader));
     capabilities.set(Capabilities::SHADER_FLOAT16, uses_f16(shader));
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX, uses_matrix_units(shader));
     capabilities.set(Capabilities::SHADER_INT64, uses_64_bits(shader));
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
@@ -93,6 +98,10 @@ fn translates(shader: &Shader, module: &Module, info: &ModuleInfo) -> Result<(),
         .map_err(|e| format!("MSL: {e}"))?;
     assert!(!text.is_empty());
 
+    // naga has no matrix units for HLSL, nor wgpu for DX12.
+    if uses_matrix_units(shader) {
+        return Ok(());
+    }
     // f16 came with 6.2.
     let shader_model = if uses_f16(shader) { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V6_0 };
     let options = hlsl::Options {

@@ -6,7 +6,7 @@ struct Params {
     k_words: u32,        // u32 words of k in a row of a, padding to whole words included
     chunks: u32,         // steps of STEP words through k_words
     a_pitch: u32,        // words from row to row
-    b_pitch: u32,        // packed b: columns padded to 4. else: words from row to row
+    b_pitch: u32,        // packed b: columns padded to 4, of all panels. else: words from row to row
     out_pitch: u32,      // words from row to row
     a_batch: u32,        // words from batch to batch
     b_batch: u32,        // words from batch to batch

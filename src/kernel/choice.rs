@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::graph::Window;
 use crate::kernel::Kernels;
+use crate::kernel::blocking::{Blocking, matrix_features};
 use crate::tensor::Element;
 
 /// How operands are held and multiplied.
@@ -24,6 +25,12 @@ pub enum Operand {
     F32I8,
     /// f16 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
     F16I8,
+    /// f16 on matrix units, summed in f32: [`Blocking::Matrix`]. Units need not round as IEEE does: to be held to the other
+    /// kinds on the device ([`Problem::extremes`]) before it is relied on.
+    F16Matrix,
+    /// int8 widened to f16, on matrix units, and folded into i32 every 1024 products: exact where the units add exact
+    /// numbers exactly, which is to be seen on the device.
+    I8Matrix,
 }
 
 impl Operand {
@@ -31,14 +38,19 @@ impl Operand {
     pub const fn element(self) -> Element {
         match self {
             Operand::F32 | Operand::F32I8 => Element::F32,
-            Operand::F16 | Operand::F16Native | Operand::F16I8 => Element::F16,
-            Operand::I8Dot | Operand::I8Wide => Element::I8,
+            Operand::F16 | Operand::F16Native | Operand::F16I8 | Operand::F16Matrix => Element::F16,
+            Operand::I8Dot | Operand::I8Wide | Operand::I8Matrix => Element::I8,
         }
     }
 
     /// Whether int8 weights stand beside floats.
     pub(crate) const fn weight_only(self) -> bool {
         matches!(self, Operand::F32I8 | Operand::F16I8)
+    }
+
+    /// Whether it is for matrix units.
+    pub(crate) const fn matrix(self) -> bool {
+        matches!(self, Operand::F16Matrix | Operand::I8Matrix)
     }
 
     /// Whether it multiplies this element on the device.
@@ -57,6 +69,10 @@ impl Operand {
             let feature = "SHADER_F16 (for native f16; packed f16 needs no feature)";
             return Err(Error::Feature { op, feature });
         }
+        if self.matrix() && !device.features().contains(matrix_features()) {
+            let feature = "EXPERIMENTAL_COOPERATIVE_MATRIX, SHADER_F16 and SUBGROUP (for matrix units)";
+            return Err(Error::Feature { op, feature });
+        }
         Ok(())
     }
 
@@ -69,16 +85,19 @@ impl Operand {
             Operand::I8Wide => "i8 widened",
             Operand::F32I8 => "f32 by i8",
             Operand::F16I8 => "f16 by i8",
+            Operand::F16Matrix => "f16 matrix units",
+            Operand::I8Matrix => "i8 matrix units",
         }
     }
 
     pub(crate) const fn file(self) -> &'static str {
         match self {
             Operand::F32 => include_str!("../../shaders/common/operand_f32.wgsl"),
-            Operand::F16 => include_str!("../../shaders/common/operand_f16.wgsl"),
+            // What b is loaded as; the rest of these files is not used then.
+            Operand::F16 | Operand::F16Matrix => include_str!("../../shaders/common/operand_f16.wgsl"),
             Operand::F16Native => include_str!("../../shaders/common/operand_f16_native.wgsl"),
             Operand::I8Dot => include_str!("../../shaders/common/operand_i8_dot.wgsl"),
-            Operand::I8Wide => include_str!("../../shaders/common/operand_i8_wide.wgsl"),
+            Operand::I8Wide | Operand::I8Matrix => include_str!("../../shaders/common/operand_i8_wide.wgsl"),
             Operand::F32I8 => include_str!("../../shaders/common/operand_f32_i8.wgsl"),
             Operand::F16I8 => include_str!("../../shaders/common/operand_f16_i8.wgsl"),
         }
@@ -96,166 +115,6 @@ pub enum Layout {
     Kn,
     /// Packed for the lanes by [`crate::ops::Packed`]: the fastest, and what weights are turned into once, at load.
     Packed,
-}
-
-/// Which part of the output a thread computes, and how operands reach it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum Blocking {
-    /// `8 * groups` rows by `4 * quads` columns a thread; the rows of `a` are shared by subgroup broadcasts.
-    /// Needs `SUBGROUP` and subgroups of at least 8.
-    Broadcast {
-        /// Threads of a workgroup.
-        lanes: u32,
-        /// Groups of 8 rows.
-        groups: u32,
-        /// Groups of 4 columns.
-        quads: u32,
-    },
-    /// `rows` rows by `4 * quads` columns a thread, each loading for itself.
-    Direct {
-        /// Threads of a workgroup.
-        lanes: u32,
-        /// Rows.
-        rows: u32,
-        /// Groups of 4 columns.
-        quads: u32,
-    },
-    /// As [`Blocking::Direct`], with `parts` times as many threads, each of which sums a part of k: few rows by many
-    /// columns, where there is little else to do at once. The parts are added in workgroup memory.
-    Parted {
-        /// Threads along the columns.
-        lanes: u32,
-        /// Parts of k.
-        parts: u32,
-        /// Rows.
-        rows: u32,
-        /// Groups of 4 columns.
-        quads: u32,
-    },
-    /// `rows` by `columns` a workgroup, `words` words of k at a time through workgroup memory.
-    Tiled {
-        /// Rows of a workgroup: a power of two.
-        rows: u32,
-        /// Columns of a workgroup: a power of two.
-        columns: u32,
-        /// Words of k: 4, 8 or 16.
-        words: u32,
-        /// Rows of a thread.
-        thread_rows: u32,
-        /// Groups of 4 columns of a thread.
-        thread_quads: u32,
-    },
-}
-
-impl Blocking {
-    /// 64 x 64 a workgroup, 8 x 8 a thread: the tile for GPUs of which nothing is known.
-    pub const TILED: Self = Self::tiled(64, 64);
-
-    /// A tile of workgroup memory, 8 words of k deep: 8 x 8 a thread, or 4 x 4 where that would leave a tile of less
-    /// than 64 x 64 too few threads.
-    pub const fn tiled(rows: u32, columns: u32) -> Self {
-        let [thread_rows, thread_quads] = if rows * columns < 4096 { [4, 1] } else { [8, 2] };
-        Self::Tiled { rows, columns, words: 8, thread_rows, thread_quads }
-    }
-
-    /// Threads of a workgroup.
-    pub const fn threads(self) -> u32 {
-        match self {
-            Blocking::Broadcast { lanes, .. } | Blocking::Direct { lanes, .. } => lanes,
-            Blocking::Parted { lanes, parts, .. } => lanes * parts,
-            Blocking::Tiled { rows, columns, thread_rows, thread_quads, .. } => {
-                rows * columns / (4 * thread_rows * thread_quads)
-            }
-        }
-    }
-
-    /// Rows and columns of a workgroup.
-    pub const fn tile(self) -> [u32; 2] {
-        match self {
-            Blocking::Broadcast { lanes, groups, quads } => [8 * groups, 4 * lanes * quads],
-            Blocking::Direct { lanes, rows, quads } | Blocking::Parted { lanes, rows, quads, .. } => {
-                [rows, 4 * lanes * quads]
-            }
-            Blocking::Tiled { rows, columns, .. } => [rows, columns],
-        }
-    }
-
-    /// Whether the shape is one that the kernels have, and the device has what it needs.
-    pub(crate) fn check(self, device: &wgpu::Device, op: &'static str) -> Result<()> {
-        let limits = device.limits();
-        let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
-        let impossible = match self {
-            Blocking::Broadcast { lanes, groups, quads } => {
-                !lanes.is_multiple_of(8) || [lanes, groups, quads].contains(&0)
-            }
-            Blocking::Direct { lanes, rows, quads } => [lanes, rows, quads].contains(&0),
-            Blocking::Parted { lanes, parts, rows, quads } => [lanes, rows, quads].contains(&0) || parts < 2,
-            Blocking::Tiled { rows, columns, words, thread_rows, thread_quads } => {
-                let block = 4 * thread_rows * thread_quads;
-                // Each thread brings in whole chunks of a, and whole vectors of b.
-                block == 0
-                    || !rows.is_power_of_two()
-                    || !columns.is_power_of_two()
-                    || !matches!(words, 4 | 8 | 16)
-                    || !rows.is_multiple_of(thread_rows)
-                    || !columns.is_multiple_of(4 * thread_quads)
-                    || !(rows * words / 4).is_multiple_of(self.threads())
-                    || !(columns / 4 * words).is_multiple_of(self.threads())
-            }
-        };
-        if impossible {
-            return Err(Error::Argument {
-                op,
-                detail: format!("{self:?} is no shape that the kernels have"),
-            });
-        }
-        if self.threads() > most {
-            let (what, needed) = ("threads of a workgroup".into(), u64::from(self.threads()));
-            return Err(Error::Limit { op, what, needed, limit: most.into() });
-        }
-        if let Blocking::Broadcast { .. } = self {
-            if !device.features().contains(wgpu::Features::SUBGROUP) {
-                return Err(Error::Feature { op, feature: "SUBGROUP (for blocking by broadcast)" });
-            }
-            let have = device.adapter_info().subgroup_min_size;
-            if have < 8 {
-                return Err(Error::Argument {
-                    op,
-                    detail: format!("broadcasts need subgroups of 8, the device has {have}"),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Bytes of workgroup memory that the kernel takes with this operand.
-    pub(crate) const fn workgroup_bytes(self, operand: Operand) -> u32 {
-        // Of a vector of four columns of b, and of a word of a.
-        let [b, a] = match operand {
-            Operand::F16Native => [32, 8],
-            Operand::F32I8 => [4, 4],
-            Operand::F16I8 => [8, 4],
-            _ => [16, 4],
-        };
-        match self {
-            Blocking::Broadcast { .. } | Blocking::Direct { .. } => 0,
-            // A vector of sums, and a sum of a row where weights have zero points.
-            Blocking::Parted { .. } => self.threads() * 20,
-            Blocking::Tiled { rows, columns, words, .. } => rows * words * a + columns / 4 * words * b,
-        }
-    }
-
-    pub(crate) fn name(self) -> String {
-        match self {
-            Blocking::Broadcast { groups, quads, .. } => format!("broadcast {}x{}", 8 * groups, 4 * quads),
-            Blocking::Direct { rows, quads, .. } => format!("direct {rows}x{}", 4 * quads),
-            Blocking::Parted { lanes, parts, rows, quads } => {
-                format!("parted {rows}x{} ({lanes}x{parts} threads)", 4 * quads)
-            }
-            Blocking::Tiled { rows, columns, words, .. } => format!("tiled {rows}x{columns}x{words}"),
-        }
-    }
 }
 
 /// A matrix product or convolution, as far as the choice of a variant may depend on it. Epilogues are left out.
@@ -311,9 +170,6 @@ pub struct Choice {
     pub operand: Operand,
     /// Register blocks.
     pub blocking: Blocking,
-    /// Into how many parts k is split, each summed by workgroups of its own and added by a second dispatch; 1 for sums
-    /// that stay whole. For few outputs with long sums, which do not fill a GPU otherwise.
-    pub split: u32,
 }
 
 /// Why a variant was taken.
@@ -369,7 +225,7 @@ impl Choice {
             (Element::I8, false) => Operand::I8Dot,
             (_, false) => Operand::F32,
         };
-        Self { operand, blocking: Blocking::default_for(device, problem), split: 1 }
+        Self { operand, blocking: Blocking::default_for(device, problem) }
     }
 
     /// The variants that are worth measuring on this device for a problem, the default first; about a dozen at most. Which
@@ -428,16 +284,27 @@ impl Choice {
                 // A shape that is larger than the problem does nothing that the next smaller one does not.
                 let [tile_m, tile_n] = blocking.tile().map(|t| t as usize);
                 if tile_m < 2 * problem.m.max(32) && tile_n < 2 * problem.n.max(64) {
-                    add(Self { operand, blocking, split: 1 });
+                    add(Self { operand, blocking });
                 }
             }
+        }
+        let units = match problem.element {
+            Element::F16 => Some(Operand::F16Matrix),
+            Element::I8 => Some(Operand::I8Matrix),
+            _ => None,
+        };
+        if let (false, Some(operand), Some(blocking)) = (problem.weight_only, units, Blocking::matrix(device))
+        {
+            add(Self { operand, blocking });
         }
         // Few workgroups with long sums: as many parts as keep a large GPU busy, none shorter than 256 products.
         let tiles = problem.m.div_ceil(64) * problem.n.div_ceil(64) * problem.batch.max(1);
         let parts = (256 / tiles.max(1)).min(problem.k / 256).min(16) as u32;
         if !cpu && problem.m > 1 && parts > 1 {
-            for split in [parts.div_ceil(2), parts] {
-                add(Self { operand: first.operand, blocking: Blocking::TILED, split });
+            for split in [parts.div_ceil(2).max(2), parts] {
+                let (rows, columns, words, thread_rows, thread_quads) = (64, 64, 8, 8, 2);
+                let blocking = Blocking::Tiled { rows, columns, words, thread_rows, thread_quads, split };
+                add(Self { operand: first.operand, blocking });
             }
         }
         all
@@ -456,8 +323,8 @@ impl Choice {
             );
             return Err(Error::Argument { op, detail });
         }
-        if !(1..=MOST_PARTS).contains(&self.split) {
-            let detail = format!("sums in {} parts: 1 to {MOST_PARTS}", self.split);
+        if self.operand.matrix() != matches!(self.blocking, Blocking::Matrix { .. }) {
+            let detail = format!("{:?} and {:?} do not go together", self.operand, self.blocking);
             return Err(Error::Argument { op, detail });
         }
         self.blocking.check(device, op)?;
@@ -470,9 +337,6 @@ impl Choice {
         Ok(())
     }
 }
-
-/// Into how many parts sums are split at most.
-const MOST_PARTS: u32 = 64;
 
 impl Blocking {
     fn default_for(device: &wgpu::Device, problem: &Problem) -> Self {
@@ -522,10 +386,10 @@ pub(crate) fn choose(
         Some(found) if operand.is_none() || blocking.is_none() => found,
         _ => {
             let default = Choice::default_for(device, &problem);
+            let units = operand.filter(|o| o.matrix()).and_then(|_| Blocking::matrix(device));
             let choice = Choice {
                 operand: operand.unwrap_or(default.operand),
-                blocking: blocking.unwrap_or(default.blocking),
-                split: 1,
+                blocking: blocking.or(units).unwrap_or(default.blocking),
             };
             (choice, if operand.is_some() || blocking.is_some() { Origin::Asked } else { Origin::Default })
         }

@@ -67,10 +67,6 @@ impl std::fmt::Display for Problem {
 /// As kernels are labelled.
 impl std::fmt::Display for Choice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.operand.name(), self.blocking.name())?;
-        match self.split {
-            1 => Ok(()),
-            parts => write!(f, ", k in {parts} parts"),
-        }
+        write!(f, "{} {}", self.operand.name(), self.blocking.name())
     }
 }

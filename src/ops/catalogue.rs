@@ -35,8 +35,10 @@ pub fn catalogue() -> Vec<Shader> {
     let functions = functions().into_iter().map(|form| form.shader(name(&form)));
     let weight_only = weight_only().into_iter().map(|form| form.shader(name(&form)));
     let heads = heads().into_iter().map(|form| form.shader(name(&form)));
+    let units = matrix_units().into_iter().map(|form| form.shader(name(&form)));
     let more = more().into_iter().map(|form| form.shader(name(&form)));
-    let family = ways_in.chain(ways_out).chain(functions).chain(heads).chain(weight_only).chain(more);
+    let family =
+        ways_in.chain(ways_out).chain(functions).chain(heads).chain(weight_only).chain(more).chain(units);
     family.chain(super::shaders()).collect()
 }
 
@@ -157,12 +159,13 @@ fn more() -> Vec<Form> {
                 }
             }
             for blocking in BLOCKINGS {
-                push(Form { stage: Stage::Part, ..plain(operand, blocking, source) });
                 if !native {
                     push(Form { wide: true, ..plain(operand, blocking, source) });
                 }
             }
-            push(Form { stage: Stage::Part, a_vec: native, ..plain(operand, Blocking::TILED, source) });
+            for a_vec in BOTH.into_iter().filter(|vec| *vec || !native) {
+                push(Form { stage: Stage::Part, a_vec, ..plain(operand, Blocking::TILED, source) });
+            }
         }
         let sum = Form { stage: Stage::Sum, bias: true, ..plain(operand, Blocking::TILED, Source::Dense) };
         let function = Some("GELU");
@@ -170,6 +173,25 @@ fn more() -> Vec<Form> {
         push(sum);
         outs.iter().for_each(|&out| push(Form { out, function, ..sum }));
         push(Form { out_vec: true, activate: true, source: Source::Heads, ..sum });
+    }
+    all
+}
+
+/// Matrix units: every way in, for each kind of them.
+fn matrix_units() -> Vec<Form> {
+    let mut all = Vec::new();
+    for operand in [Operand::F16Matrix, Operand::I8Matrix] {
+        for (side, threads) in [(8, 128), (16, 64), (16, 128), (16, 256)] {
+            let blocking = Blocking::Matrix { side, threads };
+            for source in [Source::Dense, Source::Patch] {
+                let form = plain(operand, blocking, source);
+                all.extend([form, Form { a_vec: false, fold: form.is_int8(), ..form }]);
+                let b_zero = form.is_int8();
+                all.push(Form { fold: b_zero, int8: Int8 { b_zero, ..Int8::default() }, bias: true, ..form });
+            }
+            let dense = Form { a_vec: false, ..plain(operand, blocking, Source::Dense) };
+            all.extend([Layout::Nk, Layout::Kn].map(|layout| Form { layout, ..dense }));
+        }
     }
     all
 }

@@ -297,6 +297,10 @@ pub(crate) fn b_matrix(
             },
         });
     }
+    if layout == Layout::Packed && b.pitch != columns {
+        let detail = format!("packed b has {columns} words, {} apart: it must be dense", b.pitch);
+        return Err(Error::Shape { op, detail });
+    }
     if b.columns != columns || (b.rows != rows && b.rows != rows * batch) {
         return Err(Error::Shape {
             op,

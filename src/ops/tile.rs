@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{
     self, Blocking, Call, Chosen, Dispatch, Kernels, Layout, Operand, Shader, Slot, Variant,
 };
-use crate::ops::function;
+use crate::ops::{Packed, function};
 use crate::tensor::{Element, View};
 
 /// Twin of `Params` in `shaders/common/gemm_params.wgsl`, where each field is explained.
@@ -156,7 +156,18 @@ impl Form {
             ),
             Blocking::Direct { lanes, rows, quads } => direct(lanes, 1, rows, quads),
             Blocking::Parted { lanes, parts, rows, quads } => direct(lanes, parts, rows, quads),
-            Blocking::Tiled { rows, columns, words, thread_rows, thread_quads } => {
+            Blocking::Matrix { side, threads } => {
+                let consts = vec![
+                    ("SIZE", side),
+                    ("SIZE_16", u32::from(side == 16)),
+                    ("THREADS", threads),
+                    ("ROWS", 32 / side),
+                    ("STEPS", 16 / side),
+                    ("VECTORS", 32 * side / threads),
+                ];
+                (include_str!("../../shaders/gemm_matrix.wgsl"), consts)
+            }
+            Blocking::Tiled { rows, columns, words, thread_rows, thread_quads, .. } => {
                 let threads = self.blocking.threads();
                 // Rows of a that a thread brings in of each chunk, and chunks that all threads bring in at once.
                 let (a_rows, a_step) = ((rows / threads).max(1), (threads / rows).max(1));
@@ -195,6 +206,7 @@ impl Form {
             ("FOLD", flag(self.fold)),
             ("INT", flag(int)),
             ("PER_WORD", per_word),
+            ("PANEL", Packed::PANEL as u32),
             ("KN_32", flag(per_word == 1)),
             ("KN_16", flag(per_word == 2)),
             ("KN_8", flag(per_word == 4)),
@@ -273,15 +285,18 @@ impl Form {
             },
             if self.a_vec || operands.is_empty() { "" } else { " by words" },
             match (self.source, self.stage) {
-                (Source::Heads, Stage::Part) => " heads, in parts",
-                (Source::Heads, _) => " heads",
-                (_, Stage::Part) => " in parts",
+                (Source::Heads, Stage::Whole | Stage::Part) => " heads",
                 _ => "",
             },
             self.function.map_or(String::new(), |f| format!(" {}", f.to_lowercase())),
         );
-        Variant { label, enable: if native { &["f16"] } else { &[] }, consts: &consts, files: &files }
-            .render()
+        let enable: &[_] = match (native, self.stage) {
+            (_, Stage::Sum) => &[],
+            (true, _) => &["f16"],
+            _ if self.operand.matrix() => &["f16", "wgpu_cooperative_matrix"],
+            _ => &[],
+        };
+        Variant { label, enable, consts: &consts, files: &files }.render()
     }
 }
 
@@ -323,14 +338,16 @@ pub(crate) fn call(
         && form.a_vec
         && form.layout == Layout::Packed
         && form.operand != Operand::F16Native
+        && !form.operand.matrix()
         && device.features().contains(wgpu::Features::SHADER_INT64);
     let step = form.step();
     params.chunks = params.k_words.div_ceil(step);
     params.group_chunks = params.group_chunks.saturating_mul(4 / step);
     // Sums of 1024 products of int8: see the shaders.
     let groups = form.operand.weight_only() && params.group_chunks < params.chunks;
-    form.fold = groups || (form.operand == Operand::I8Wide && params.k_words > 256);
-    let asked = chosen.map_or(1, |c| c.choice.split).min(params.chunks).max(1);
+    form.fold =
+        groups || (matches!(form.operand, Operand::I8Wide | Operand::I8Matrix) && params.k_words > 256);
+    let asked = form.blocking.split().min(params.chunks).max(1);
     // Whole groups, whole folds or whole tiles of k in each part.
     let unit = match (groups, form.fold) {
         (true, _) => params.group_chunks,
