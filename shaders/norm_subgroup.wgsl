@@ -26,11 +26,18 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
+// Four of the reals as they are stored.
 //% if X_F16
+alias Four = vec2<u32>;
+const WORDS: u32 = 2u;
+fn wide(w: Four) -> vec4<f32> { return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)); }
 fn narrow(x: vec4<f32>) -> Four { return vec2<u32>(pack_f16(x.x, x.y), pack_f16(x.z, x.w)); }
 fn rounded(x: vec4<f32>) -> vec4<f32> { return wide(narrow(x)); }
 //% end
 //% if !X_F16
+alias Four = vec4<u32>;
+const WORDS: u32 = 4u;
+fn wide(w: Four) -> vec4<f32> { return bitcast<vec4<f32>>(w); }
 fn narrow(x: vec4<f32>) -> Four { return bitcast<vec4<u32>>(x); }
 fn rounded(x: vec4<f32>) -> vec4<f32> { return x; }
 //% end
@@ -67,6 +74,13 @@ fn packed(q: QuantParams, x: vec4<f32>) -> u32 {
 //% end
 //% if MEASURED
 @group(0) @binding(8) var<storage, read_write> params: array<QuantParams>;   // [rows]
+fn least(k: vec4<i32>) -> i32 {
+    let m = min(min(k.x, k.y), min(k.z, k.w));
+//% for i in 8
+    let m#i = subgroupBroadcast(m, #iu);
+//% end
+    return min(min(min(m0, m1), min(m2, m3)), min(min(m4, m5), min(m6, m7)));
+}
 //% end
 
 fn total(x: vec4<f32>) -> f32 {
@@ -145,7 +159,7 @@ fn main(
     var hi = LOWEST;
 //% for i in ROWS
     let lo#i = least(e#i.lo);
-    // Keys are at least LOWEST, so that each has a negative.
+    // Keys are above LOWEST, so that none has no negative.
     let hi#i = -least(-e#i.hi);
     lo = select(lo, lo#i, lane == #iu);
     hi = select(hi, hi#i, lane == #iu);

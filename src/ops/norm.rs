@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::ops::quant_params::{RULES, SCHEME_FILES, scheme_consts, scheme_params};
 use crate::ops::rows::{
-    self, RowBlock, Team, Teams, check_element, check_one_of, check_params, check_same, check_words,
+    self, Team, Teams, check_element, check_one_of, check_params, check_same, check_words,
 };
 use crate::ops::tile::{optional, to_u32};
 use crate::quant::{Rule, Scheme};
@@ -180,11 +180,36 @@ impl Beside {
     }
 }
 
+/// Rows of a workgroup, and fours of each that a lane of it has: their product is what registers are for.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    rows: u32,
+    quads: u32,
+}
+
+/// Lanes that share a row in their registers.
+const LANES: usize = 8;
+/// Columns of the longest row that is held in registers.
+const LONGEST: usize = 1024;
+/// Fours that a lane holds in several rows. On lavapipe 12, 24 and 48 are alike, and more are longer to compile.
+const FOURS: usize = 24;
+
+impl Block {
+    /// For rows in registers, where they fit.
+    fn new(device: &wgpu::Device, columns: usize) -> Option<Self> {
+        let lanes = device.features().contains(wgpu::Features::SUBGROUP)
+            && device.adapter_info().subgroup_min_size as usize >= LANES;
+        let fits = columns.is_multiple_of(4 * LANES) && (1..=LONGEST).contains(&columns);
+        let quads = columns / (4 * LANES);
+        (lanes && fits).then(|| Self { rows: (FOURS / quads).clamp(1, LANES) as u32, quads: quads as u32 })
+    }
+}
+
 /// Rows in registers; `weights`: whether there are a scale and a bias.
 fn in_registers(
     [element, weights]: [Element; 2],
     [scale, bias]: [bool; 2],
-    block: RowBlock,
+    block: Block,
     beside: Beside,
 ) -> Shader {
     let flag = u32::from;
@@ -201,7 +226,6 @@ fn in_registers(
     if element == Element::F16 {
         files.push(include_str!("../../shaders/common/f16.wgsl"));
     }
-    files.push(include_str!("../../shaders/common/registers.wgsl"));
     files.push(include_str!("../../shaders/norm_subgroup.wgsl"));
     let label = format!(
         "{OP}/{element:?} by {}{} in registers {}x{}",
@@ -276,7 +300,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
     for elements in FLOATS.iter().flat_map(|&x| FLOATS.map(|w| [x, w])) {
         for weights in [[true, true], [true, false], [false, true], [false, false]] {
             let plain = Beside::default();
-            all.push(in_registers(elements, weights, RowBlock { rows: 1, quads: 3 }, plain));
+            all.push(in_registers(elements, weights, Block { rows: 1, quads: 3 }, plain));
         }
     }
     let int8 = RULES.map(|(rule, symmetric)| Int8::Measured(rule, symmetric));
@@ -296,7 +320,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
                     if beside.any() && (int8.is_some() || !no_floats) {
                         all.push(shader([element, Element::F32], false, [true; 2], team, beside));
                         if team == Team::Thread {
-                            let block = RowBlock { rows: 2, quads: 2 };
+                            let block = Block { rows: 2, quads: 2 };
                             all.push(in_registers([element, Element::F32], [true; 2], block, beside));
                         }
                     }
@@ -436,7 +460,7 @@ impl Norm {
             let single = [&b.scale, &b.bias].into_iter().flatten().any(|w| w.columns == 1);
             let vec = [vec, vec && d.groups == 0 && !single];
             let elements = [d.element, d.weights];
-            let block = RowBlock::new(device, b.x.columns).filter(|_| self.registers && vec[1]);
+            let block = Block::new(device, b.x.columns).filter(|_| self.registers && vec[1]);
             let (shader, grid) = match block {
                 Some(block) => {
                     let weights = [b.scale.is_some(), b.bias.is_some()];

@@ -3,9 +3,7 @@
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::ops::quant_params::{RULES, SCHEME_FILES, SchemeParams, scheme_consts, scheme_params};
-use crate::ops::rows::{
-    self, RowBlock, Team, check_element, check_one_of, check_params, check_same, check_words,
-};
+use crate::ops::rows::{self, Team, check_element, check_one_of, check_params, check_same, check_words};
 use crate::ops::tile::to_u32;
 use crate::quant::{Rule, Scheme};
 use crate::tensor::{Element, View};
@@ -46,7 +44,6 @@ pub struct QuantizeRows {
     kernels: Kernels,
     descriptor: QuantizeRowsDescriptor,
     team: Team,
-    registers: bool,
 }
 
 /// The uniform of [`QuantizeRows`]'s kernel, as WGSL sees it.
@@ -100,33 +97,11 @@ fn shader(
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
-/// Rows in registers.
-fn in_registers(element: Element, (rule, symmetric): (Rule, bool), block: RowBlock) -> Shader {
-    let mut consts =
-        vec![("X_F16", u32::from(element == Element::F16)), ("ROWS", block.rows), ("QUADS", block.quads)];
-    consts.extend(scheme_consts(rule, symmetric));
-    let own = [
-        include_str!("../../shaders/common/registers.wgsl"),
-        include_str!("../../shaders/common/range.wgsl"),
-        include_str!("../../shaders/common/quantize.wgsl"),
-        include_str!("../../shaders/quantize_rows_subgroup.wgsl"),
-    ];
-    let label = format!(
-        "quantize_rows/{element:?} {rule:?}{} in registers {}x{}",
-        if symmetric { " symmetric" } else { "" },
-        block.rows,
-        block.quads,
-    );
-    let files = [&SCHEME_FILES[..], &own].concat();
-    Variant { label, enable: &[], consts: &consts, files: &files }.render()
-}
-
-/// Every variant, of those in registers with one block.
+/// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for element in [Element::F32, Element::F16] {
         for rule in RULES {
-            all.push(in_registers(element, rule, RowBlock { rows: 3, quads: 2 }));
             for team in [Team::Workgroup, Team::Thread] {
                 all.extend((0..4).map(|vec| shader(element, rule, [vec & 1 != 0, vec & 2 != 0], team)));
             }
@@ -153,16 +128,7 @@ impl QuantizeRows {
         check_one_of(OP, descriptor.element, &[Element::F32, Element::F16], "F32 or F16")?;
         scheme_params(&descriptor.scheme)?;
         let team = Team::choose(kernels.device());
-        let registers = team == Team::Thread;
-        Ok(Self { kernels: kernels.clone(), descriptor: *descriptor, team, registers })
-    }
-
-    /// Whether rows that fit are read once, into the registers of 8 lanes of a subgroup, whatever the team: those of
-    /// whole 32 columns, at most 1024, where the device has `SUBGROUP` and subgroups of 8 or more. The default for CPU
-    /// adapters. The results are the same.
-    #[must_use]
-    pub fn with_registers(self, registers: bool) -> Self {
-        Self { registers, ..self }
+        Ok(Self { kernels: kernels.clone(), descriptor: *descriptor, team })
     }
 
     /// With another [`Team`] than [`Team::choose`]'s; rows of more than 512,000 columns are a workgroup's in any case.
@@ -228,13 +194,9 @@ impl QuantizeRows {
         if b.x.rows > 0 {
             let rule = (d.scheme.rule, d.scheme.symmetric);
             let vec = [rows::reads_vectors(&b.x), rows::writes_sixteens(&b.out)];
-            let block = RowBlock::new(device, b.x.columns).filter(|_| self.registers && vec[0]);
-            let (shader, rows) = match block {
-                Some(block) => (in_registers(d.element, rule, block), block.rows as usize),
-                None => (shader(d.element, rule, vec, team), threads / lanes),
-            };
+            let shader = shader(d.element, rule, vec, team);
             let kernel = self.kernels.get(shader, &[Slot::Uniform, Slot::Read, Slot::Write, Slot::Write]);
-            let grid = kernel::grid(device, OP, b.x.rows.div_ceil(rows) as u64)?;
+            let grid = kernel::grid(device, OP, b.x.rows.div_ceil(threads / lanes) as u64)?;
             call.push(Dispatch::new(device, kernel, &buffers, grid));
         }
         Ok(call)

@@ -253,25 +253,3 @@ impl Teams {
         Ok(Self { team, units, lanes, grid })
     }
 }
-
-/// Rows of a workgroup, each in the registers of 8 lanes of a subgroup, and fours of each that a lane has.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RowBlock {
-    pub rows: u32,
-    pub quads: u32,
-}
-
-impl RowBlock {
-    /// For rows that fit: of whole 32 columns, at most 1024.
-    pub fn new(device: &wgpu::Device, columns: usize) -> Option<Self> {
-        const LANES: usize = 8;
-        const LONGEST: usize = 1024;
-        // In several rows. On lavapipe 12, 24 and 48 are alike, and more are longer to compile.
-        const FOURS: usize = 24;
-        let lanes = device.features().contains(wgpu::Features::SUBGROUP)
-            && device.adapter_info().subgroup_min_size as usize >= LANES;
-        let fits = columns.is_multiple_of(4 * LANES) && (1..=LONGEST).contains(&columns);
-        let quads = columns / (4 * LANES);
-        (lanes && fits).then(|| Self { rows: (FOURS / quads).clamp(1, LANES) as u32, quads: quads as u32 })
-    }
-}
