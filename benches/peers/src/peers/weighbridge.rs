@@ -126,7 +126,7 @@ impl Ours {
             let bindings = GemmBindings { a, b, bias: None, out, batch: 1 };
             return Ok(self.lane(
                 what,
-                || Ok(vec![Gemm::with_kernels(kernels, &d)?.bind(&bindings)?]),
+                || self.tuned(|| Gemm::with_kernels(kernels, &d)?.bind(&bindings)),
                 check,
             ));
         }
