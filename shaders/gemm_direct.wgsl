@@ -1,17 +1,38 @@
-// Register-blocked GEMM in which every thread loads what it needs: no subgroups, no workgroup memory, no barrier.
-// What serves a CPU adapter without subgroups of 8, and few rows anywhere. A workgroup is LANES threads in one row;
-// each computes ROWS rows by 4 * Q columns.
+// Register-blocked GEMM in which every thread loads what it needs: no subgroups, and no workgroup memory but to add
+// PARTS of a sum. What serves a CPU adapter without subgroups of 8, and few rows anywhere: with parts, a product of one
+// row by a matrix has PARTS times as many threads to wait for its loads. A workgroup is LANES threads in one row, for
+// each part of k; each computes ROWS rows by 4 * Q columns.
+//% if PARTED
+var<workgroup> parts: array<Total, LANES * PARTS>;
+//% if B_ZERO
+var<workgroup> row_parts: array<i32, LANES * PARTS>;
+//% end
+//% end
 
-@compute @workgroup_size(LANES, 1, 1)
+@compute @workgroup_size(LANES * PARTS, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
     let tile = tile_of(group, groups);
-    let batch = tile.z;
+    let z = tile.z;
+    let batch = batch_of(z);
     let row0 = tile.y * ROWS;
-    let column0 = (tile.x * LANES * Q + local) * 4u;
+    let column0 = (tile.x * LANES * Q + local % LANES) * 4u;
+//% if !PARTED
+    let begin = chunks_begin(z);
+    let stop = chunks_end(z);
+//% end
+//% if PARTED
+    let part = local / LANES;
+    var each = (chunks_end(z) - chunks_begin(z) + PARTS - 1u) / PARTS;
+//% if FOLD
+    each = (each + fold_chunks() - 1u) / fold_chunks() * fold_chunks();
+//% end
+    let begin = min(chunks_begin(z) + part * each, chunks_end(z));
+    let stop = min(begin + each, chunks_end(z));
+//% end
 //% for i in ROWS
     let from#i = a_row(batch, min(row0 + #iu, p.m - 1u));
     var row_sum#i = 0;
@@ -22,29 +43,33 @@ fn main(
 //% end
 //% end
 //% end
-    var cursor = cursor_at(0u);
+    var cursor = cursor_at(begin);
 //% if FOLD
-    for (var block = 0u; block < p.chunks; block += fold_chunks()) {
-    let end = min(block + fold_chunks(), p.chunks);
+    for (var block = begin; block < stop; block += fold_chunks()) {
+    let end = min(block + fold_chunks(), stop);
 //% end
 //% if !FOLD
-    let block = 0u;
-    let end = p.chunks;
+    let block = begin;
+    let end = stop;
 //% end
     for (var chunk = block; chunk < end; chunk++) {
 //% for i in ROWS
         let chunk#i = a_load(from#i, cursor);
 //% end
-//% for w in 4
+//% for w in STEP
 //% for q in Q
-        let b#w_#q = b_unpack(b_load(batch, chunk * 4u + #wu, column0 + #qu * LANES * 4u));
+        let b#w_#q = b_unpack(b_load(batch, chunk * STEP + #wu, column0 + #qu * LANES * 4u));
+//% end
 //% end
 //% for i in ROWS
+//% for w in STEP
 //% if B_ZERO
         row_sum#i += dot4I8Packed(chunk#i[#w], 0x01010101u);
 //% end
         let a#w_#i = a_unpack(chunk#i[#w]);
+//% end
 //% for q in Q
+//% for w in STEP
         c#i_#q = fma_block(c#i_#q, a#w_#i, b#w_#q);
 //% end
 //% end
@@ -68,22 +93,44 @@ fn main(
     let column = column0 + #qu * LANES * 4u;
     let of_column = column_of(batch, min(column, p.n - 1u));
 //% for i in ROWS
-//% if INT
+    {
 //% if FOLD
-    finish_i8(batch, row0 + #iu, column, of_column, s#i_#q, vec4<i32>(row_sum#i));
+    var sum = s#i_#q;
 //% end
 //% if !FOLD
-    finish_i8(batch, row0 + #iu, column, of_column, vec4<i32>(c#i_#q), vec4<i32>(row_sum#i));
+    var sum = Total(c#i_#q);
 //% end
+//% if PARTED
+    parts[local] = sum;
+//% if B_ZERO
+    row_parts[local] = row_sum#i;
+//% end
+    workgroupBarrier(); // parts stored -> parts added
+    // Rows below the matrix are dropped: all parts' but the first's are not wanted.
+    var row = p.m;
+    var a_sum = row_sum#i;
+    if part == 0u {
+        row = row0 + #iu;
+        for (var other = 1u; other < PARTS; other++) {
+            sum += parts[local + other * LANES];
+//% if B_ZERO
+            a_sum += row_parts[local + other * LANES];
+//% end
+        }
+    }
+    workgroupBarrier(); // parts added -> parts stored by the next row
+//% end
+//% if !PARTED
+    let row = row0 + #iu;
+    let a_sum = row_sum#i;
+//% end
+//% if INT
+    finish_i8(z, row, column, of_column, sum, vec4<i32>(a_sum));
 //% end
 //% if !INT
-//% if FOLD
-    finish(batch, row0 + #iu, column, of_column, s#i_#q);
+    finish(z, row, column, of_column, sum);
 //% end
-//% if !FOLD
-    finish(batch, row0 + #iu, column, of_column, c#i_#q);
-//% end
-//% end
+    }
 //% end
     }
 //% end

@@ -93,15 +93,26 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] where the device cannot be made.
     pub async fn with_adapter(adapter: &wgpu::Adapter) -> Result<Self> {
-        let wanted = wgpu::Features::SHADER_F16
+        let mut wanted = wgpu::Features::SHADER_F16
             | wgpu::Features::SUBGROUP
             | wgpu::Features::TIMESTAMP_QUERY
-            | wgpu::Features::PIPELINE_CACHE;
+            | wgpu::Features::PIPELINE_CACHE
+            | wgpu::Features::SHADER_INT64;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if crate::kernel::has_matrix_units(adapter) {
+            wanted |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: wgpu asks whoever enables experimental features to accept that they may be unsound. The only one
+            // is this, only where the adapter reports the very matrices that the kernels use, and these kernels are
+            // no defaults: they run where a caller or a measurement on the device has chosen them, their loads and
+            // stores being within workgroup memory at constant places.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("weighbridge"),
                 required_features: adapter.features() & wanted,
                 required_limits: adapter.limits(),
+                experimental_features,
                 ..Default::default()
             })
             .await

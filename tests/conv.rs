@@ -260,5 +260,25 @@ fn direct() {
 
 #[test]
 fn tiled() {
-    every_shape(Blocking::Tiled);
+    every_shape(Blocking::TILED);
+}
+
+#[test]
+fn parted_and_small_tiles() {
+    let Some(gpu) = gpu() else { return };
+    let parted = Blocking::Parted { lanes: 8, parts: 4, rows: 2, quads: 1 };
+    for (i, shape) in shapes().into_iter().enumerate() {
+        let blocking = if i % 2 == 0 { parted } else { Blocking::tiled(32, 32) };
+        let case = |element, out, b_zero| Case {
+            gpu,
+            shape,
+            element,
+            out,
+            activation: Activation::Identity,
+            blocking,
+            b_zero,
+        };
+        case(Element::F32, Element::F32, false).float();
+        case(Element::I8, Element::I32, true).int8();
+    }
 }

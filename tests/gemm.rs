@@ -81,15 +81,17 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
         },
     )
     .unwrap();
-    let call = gemm
-        .bind(&GemmBindings {
-            a: View::new(&a_buffer, element, c.batch * c.m, c.k).with_pitch(a_pitch),
-            b: View::new(&b_buffer, b_view.3, c.batch * b_view.0, b_view.1).with_pitch(b_view.2),
-            bias: c.bias.then(|| View::new(&bias_buffer, Element::F32, 1, c.n)),
-            out: View::new(&out.buffer, c.out, c.batch * c.m, c.n).with_pitch(out_pitch),
-            batch: c.batch,
-        })
-        .unwrap_or_else(|e| panic!("{c:?}: {e}"));
+    let bindings = GemmBindings {
+        a: View::new(&a_buffer, element, c.batch * c.m, c.k).with_pitch(a_pitch),
+        b: View::new(&b_buffer, b_view.3, c.batch * b_view.0, b_view.1).with_pitch(b_view.2),
+        bias: c.bias.then(|| View::new(&bias_buffer, Element::F32, 1, c.n)),
+        out: View::new(&out.buffer, c.out, c.batch * c.m, c.n).with_pitch(out_pitch),
+        batch: c.batch,
+    };
+    let call = gemm.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
+    if let Blocking::Tiled { split: 2.., .. } = c.blocking {
+        assert_eq!(call.dispatches().len(), 2, "{c:?}");
+    }
     gpu.submit(|pass| call.record(pass));
     let got = out.matrix(gpu, c.out, c.batch * c.m, c.n, out_pitch).to_f32();
     let bv: Vec<f32> = bs.iter().flat_map(|b| b.to_f32()).collect();
@@ -121,6 +123,22 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
     }
 }
 
+fn base(operand: Operand, blocking: Blocking) -> Case {
+    Case {
+        m: 1,
+        n: 1,
+        k: 1,
+        batch: 1,
+        bias: true,
+        activation: Activation::Identity,
+        out: Element::F32,
+        layout: Layout::Packed,
+        operand,
+        blocking,
+        gap: 0,
+    }
+}
+
 fn around_the_tile(blocking: Blocking) {
     let Some(gpu) = gpu() else { return };
     if matches!(blocking, Blocking::Broadcast { .. }) && !has_broadcast(gpu) {
@@ -132,19 +150,7 @@ fn around_the_tile(blocking: Blocking) {
             eprintln!("left out: no SHADER_F16");
             continue;
         }
-        let base = Case {
-            m: 1,
-            n: 1,
-            k: 1,
-            batch: 1,
-            bias: true,
-            activation: Activation::Identity,
-            out: Element::F32,
-            layout: Layout::Packed,
-            operand,
-            blocking,
-            gap: 0,
-        };
+        let base = base(operand, blocking);
         for (m, n, k) in [
             (0, 3, 8),
             (1, 1, 32),
@@ -199,5 +205,90 @@ fn direct_one_row() {
 
 #[test]
 fn tiled() {
-    around_the_tile(Blocking::Tiled);
+    around_the_tile(Blocking::TILED);
+}
+
+/// The sizes around a tile, in f32 and packed f16, and what is ragged.
+fn sizes_around(gpu: &weighbridge::Gpu, blocking: Blocking) {
+    let [tile_m, tile_n] = blocking.tile().map(|t| t as usize);
+    for operand in [Operand::F32, Operand::F16] {
+        let base = base(operand, blocking);
+        for (m, n, k) in [
+            (1, 1, 32),
+            (tile_m - 1, tile_n - 1, 40),
+            (tile_m, tile_n, 64),
+            (tile_m + 1, tile_n + 1, 8),
+            (2 * tile_m + 3, 2 * tile_n + 3, 136),
+        ] {
+            check(gpu, Case { m, n, k, ..base });
+        }
+        check(gpu, Case { m: tile_m + 2, n: tile_n + 5, k: 37, gap: 3, ..base });
+        check(gpu, Case { m: 3, n: 6, k: 19, layout: Layout::Nk, batch: 3, bias: false, ..base });
+        check(gpu, Case { m: 5, n: 7, k: 0, ..base });
+    }
+}
+
+#[test]
+fn tiled_small() {
+    let Some(gpu) = gpu() else { return };
+    sizes_around(gpu, Blocking::tiled(32, 32));
+    // Deeper, and more rows than threads.
+    let deep =
+        Blocking::Tiled { rows: 64, columns: 16, words: 16, thread_rows: 8, thread_quads: 1, split: 1 };
+    check(gpu, Case { m: 70, n: 35, k: 96, ..base(Operand::F32, deep) });
+}
+
+#[test]
+fn tiled_large() {
+    let Some(gpu) = gpu() else { return };
+    let blocking = Blocking::tiled(128, 128);
+    for (m, n, k) in [(127, 129, 40), (259, 130, 24)] {
+        check(gpu, Case { m, n, k, ..base(Operand::F32, blocking) });
+        check(gpu, Case { m, n, k, ..base(Operand::F16, Blocking::tiled(128, 64)) });
+    }
+}
+
+#[test]
+fn parted() {
+    let Some(gpu) = gpu() else { return };
+    sizes_around(gpu, Blocking::Parted { lanes: 8, parts: 4, rows: 2, quads: 1 });
+    let two = Blocking::Parted { lanes: 8, parts: 8, rows: 1, quads: 2 };
+    check(gpu, Case { m: 1, n: 130, k: 264, activation: GELU, ..base(Operand::F32, two) });
+}
+
+/// The tile of [`Blocking::TILED`], its sums in parts.
+const fn split(split: u32) -> Blocking {
+    Blocking::Tiled { rows: 64, columns: 64, words: 8, thread_rows: 8, thread_quads: 2, split }
+}
+
+#[test]
+fn sums_in_parts() {
+    let Some(gpu) = gpu() else { return };
+    for operand in [Operand::F32, Operand::F16] {
+        let tiled = base(operand, split(3));
+        check(gpu, Case { m: 65, n: 67, k: 160, ..tiled });
+        check(gpu, Case { m: 3, n: 10, k: 203, gap: 1, batch: 2, out: Element::F16, ..tiled });
+        let many = base(operand, split(64));
+        check(gpu, Case { m: 9, n: 33, k: 1000, layout: Layout::Kn, activation: GELU, ..many });
+    }
+}
+
+/// Devices differ in how wide loads may be: the same with words of 32 bits.
+#[test]
+fn without_64_bit_integers() {
+    let Some(whole) = gpu() else { return };
+    let (features, limits) = (whole.device().features(), whole.device().limits());
+    let small = gpu::device(whole, features - wgpu::Features::SHADER_INT64, limits);
+    let direct = Blocking::Direct { lanes: 8, rows: 1, quads: 4 };
+    let broadcast = Blocking::Broadcast { lanes: 8, groups: 2, quads: 2 };
+    for blocking in [direct, broadcast] {
+        if matches!(blocking, Blocking::Broadcast { .. }) && !has_broadcast(&small) {
+            continue;
+        }
+        for operand in [Operand::F32, Operand::F16] {
+            for gpu in [whole, &small] {
+                check(gpu, Case { m: 17, n: 66, k: 72, ..base(operand, blocking) });
+            }
+        }
+    }
 }

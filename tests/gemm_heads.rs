@@ -214,7 +214,7 @@ fn direct() {
 
 #[test]
 fn tiled() {
-    all_places(Blocking::Tiled);
+    all_places(Blocking::TILED);
 }
 
 #[test]

@@ -96,21 +96,20 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
         },
     )
     .unwrap();
-    let call = op
-        .bind(&GemmI8Bindings {
-            a: View::new(&a_buffer, Element::I8, rows, c.k).with_pitch(a_pitch),
-            b: View::new(&b_buffer, b_element, b_shape[0], b_shape[1]),
-            epilogue: EpilogueBindings {
-                a_params: View::params(&a_p, a_params.len()),
-                b_params: View::params(&b_p, b_params.len()),
-                b_sums: View::new(&sums, Element::I32, 1, c.n),
-                bias: (c.bias != 0).then(|| View::new(&bias_buffer, bias_element, 1, c.n)),
-                out_params: (c.out == Element::I8).then(|| View::params(&o_p, 1)),
-            },
-            out: View::new(&out.buffer, c.out, rows, c.n).with_pitch(out_pitch),
-            batch: c.batch,
-        })
-        .unwrap_or_else(|e| panic!("{c:?}: {e}"));
+    let bindings = GemmI8Bindings {
+        a: View::new(&a_buffer, Element::I8, rows, c.k).with_pitch(a_pitch),
+        b: View::new(&b_buffer, b_element, b_shape[0], b_shape[1]),
+        epilogue: EpilogueBindings {
+            a_params: View::params(&a_p, a_params.len()),
+            b_params: View::params(&b_p, b_params.len()),
+            b_sums: View::new(&sums, Element::I32, 1, c.n),
+            bias: (c.bias != 0).then(|| View::new(&bias_buffer, bias_element, 1, c.n)),
+            out_params: (c.out == Element::I8).then(|| View::params(&o_p, 1)),
+        },
+        out: View::new(&out.buffer, c.out, rows, c.n).with_pitch(out_pitch),
+        batch: c.batch,
+    };
+    let call = op.bind(&bindings).unwrap_or_else(|e| panic!("{c:?}: {e}"));
     gpu.submit(|pass| call.record(pass));
     let got = out.matrix(gpu, c.out, rows, c.n, out_pitch);
 
@@ -277,5 +276,53 @@ fn direct() {
 
 #[test]
 fn tiled() {
-    around_the_tile(Blocking::Tiled);
+    around_the_tile(Blocking::TILED);
+}
+
+#[test]
+fn parted() {
+    let Some(gpu) = gpu() else { return };
+    let blocking = Blocking::Parted { lanes: 8, parts: 4, rows: 2, quads: 1 };
+    for operand in [Operand::I8Dot, Operand::I8Wide] {
+        let asymmetric = Case { b_zero: true, per_row: true, bias: 2, ..base(operand, blocking) };
+        for (m, n, k) in [(1, 31, 64), (2, 33, 16), (3, 32, 80), (7, 67, 37)] {
+            check(gpu, Case { m, n, k, ..asymmetric });
+        }
+        // Past the first fold in each part.
+        check(gpu, Case { m: 2, n: 5, k: 8300, extreme: true, ..base(operand, blocking) });
+        check(gpu, Case { m: 3, n: 9, k: 48, out: Element::I8, activation: GELU, ..base(operand, blocking) });
+    }
+}
+
+#[test]
+fn tiled_small() {
+    let Some(gpu) = gpu() else { return };
+    for operand in [Operand::I8Dot, Operand::I8Wide] {
+        let asymmetric =
+            Case { b_zero: true, per_row: true, bias: 2, ..base(operand, Blocking::tiled(32, 32)) };
+        for (m, n, k) in [(31, 33, 48), (32, 32, 64), (67, 67, 37)] {
+            check(gpu, Case { m, n, k, ..asymmetric });
+        }
+    }
+    check(gpu, Case { m: 129, n: 131, k: 48, ..base(Operand::I8Dot, Blocking::tiled(128, 128)) });
+}
+
+/// The tile of [`Blocking::TILED`], its sums in parts.
+const fn split(split: u32) -> Blocking {
+    Blocking::Tiled { rows: 64, columns: 64, words: 8, thread_rows: 8, thread_quads: 2, split }
+}
+
+#[test]
+fn sums_in_parts() {
+    let Some(gpu) = gpu() else { return };
+    for operand in [Operand::I8Dot, Operand::I8Wide] {
+        let tiled = base(operand, split(3));
+        let asymmetric = Case { b_zero: true, per_row: true, bias: 2, batch: 2, ..tiled };
+        check(gpu, Case { m: 5, n: 67, k: 333, ..asymmetric });
+        check(gpu, Case { m: 2, n: 5, k: 4100, extreme: true, ..tiled });
+        check(
+            gpu,
+            Case { m: 9, n: 35, k: 480, out: Element::I8, bias: 1, activation: Activation::Relu, ..tiled },
+        );
+    }
 }

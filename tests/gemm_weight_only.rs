@@ -163,7 +163,30 @@ fn direct_one_row() {
 
 #[test]
 fn tiled() {
-    around_the_tile(Blocking::Tiled);
+    around_the_tile(Blocking::TILED);
+}
+
+#[test]
+fn parted() {
+    let Some(gpu) = gpu() else { return };
+    for (element, k, group) in
+        [(Element::F32, 416, Some(32)), (Element::F16, 96, None), (Element::F16, 640, Some(64))]
+    {
+        let base = Case {
+            m: 3,
+            n: 37,
+            k,
+            group,
+            element,
+            out: Element::F32,
+            activation: Activation::Relu,
+            bias: true,
+            blocking: Blocking::Parted { lanes: 8, parts: 4, rows: 2, quads: 1 },
+            gap: 0,
+        };
+        check(gpu, base);
+        check(gpu, Case { m: 33, n: 35, blocking: Blocking::tiled(32, 32), ..base });
+    }
 }
 
 #[test]

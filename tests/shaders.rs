@@ -15,11 +15,19 @@ const WORKGROUP_BYTES: u32 = 16 * 1024;
 const STORAGE_BUFFERS: usize = 8;
 
 fn uses_subgroups(shader: &Shader) -> bool {
-    shader.source.contains("subgroupBroadcast(")
+    shader.source.contains("subgroupBroadcast(") || uses_matrix_units(shader)
 }
 
 fn uses_f16(shader: &Shader) -> bool {
     shader.source.starts_with("enable f16;")
+}
+
+fn uses_matrix_units(shader: &Shader) -> bool {
+    shader.source.contains("enable wgpu_cooperative_matrix;")
+}
+
+fn uses_64_bits(shader: &Shader) -> bool {
+    shader.source.contains("u64>")
 }
 
 fn parse(shader: &Shader) -> Result<(Module, ModuleInfo), String> {
@@ -29,6 +37,8 @@ fn parse(shader: &Shader) -> Result<(Module, ModuleInfo), String> {
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(Capabilities::SUBGROUP, uses_subgroups(shader));
     capabilities.set(Capabilities::SHADER_FLOAT16, uses_f16(shader));
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX, uses_matrix_units(shader));
+    capabilities.set(Capabilities::SHADER_INT64, uses_64_bits(shader));
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|e| e.emit_to_string(&shader.source))?;
@@ -77,7 +87,7 @@ fn translates(shader: &Shader, module: &Module, info: &ModuleInfo) -> Result<(),
     let options = spv::Options { lang_version: (1, 3), ..Default::default() };
     spv::write_vec(module, info, &options, None).map_err(|e| format!("SPIR-V: {e}"))?;
 
-    let lang_version = if uses_subgroups(shader) { (2, 4) } else { (2, 1) };
+    let lang_version = if uses_subgroups(shader) || uses_64_bits(shader) { (2, 4) } else { (2, 1) };
     let options = msl::Options { lang_version, fake_missing_bindings: true, ..Default::default() };
     let (text, names) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
         .map_err(|e| format!("MSL: {e}"))?;
@@ -88,6 +98,10 @@ fn translates(shader: &Shader, module: &Module, info: &ModuleInfo) -> Result<(),
         .map_err(|e| format!("MSL: {e}"))?;
     assert!(!text.is_empty());
 
+    // naga has no matrix units for HLSL, nor wgpu for DX12.
+    if uses_matrix_units(shader) {
+        return Ok(());
+    }
     // f16 came with 6.2.
     let shader_model = if uses_f16(shader) { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V6_0 };
     let options = hlsl::Options {
@@ -198,7 +212,7 @@ fn twins() -> BTreeMap<&'static str, Twin> {
     let gemm = twin!(ops::Params: m, n, k, k_words, chunks, a_pitch, b_pitch, out_pitch, a_batch, b_batch, out_batch,
         column_batch, row_batch, tiles_m, tiles_n, tiles, lo, hi, height, width, out_height, out_width, stride_y,
         stride_x, pad_y, pad_x, dilation_y, dilation_x, kernel_x, tap_words, last_mask, groups, group_chunks, heads,
-        a_head, b_head, out_head, a_first, b_first, out_first);
+        a_head, b_head, out_head, a_first, b_first, out_first, parts, part_chunks);
     let elementwise = twin!(ops::ElementwiseParams: rows, columns, units, total, x_pitch, out_pitch, lo, hi);
     let minmax = twin!(ops::MinMaxParams: channels, parts, groups, units, columns, x_pitch, run_rows, rows, lanes,
         blocks, mode, constant);

@@ -6,7 +6,7 @@ fn a_row(batch: u32, row: u32) -> ARow { return ARow(a_of(batch) + row * p.a_pit
 fn cursor_at(chunk: u32) -> Cursor { return Cursor(chunk); }
 fn cursor_next(c: Cursor) -> Cursor { return Cursor(c.chunk + 1u); }
 //% if A_VEC
-fn a_load(r: ARow, c: Cursor) -> AChunk { return a_chunk(r.word + c.chunk * 4u); }
+fn a_load(r: ARow, c: Cursor) -> AChunk { return a_chunk(r.word + c.chunk * STEP); }
 //% end
 //% if !A_VEC
 fn a_load(r: ARow, c: Cursor) -> AChunk {

@@ -28,12 +28,12 @@ fn inside(r: ARow, tap_y: u32, tap_x: u32, word: ptr<function, u32>) -> bool {
 // A chunk never straddles two taps here: the words of a pixel are a multiple of four.
 struct Cursor { word: u32, y: u32, x: u32 }
 fn cursor_at(chunk: u32) -> Cursor {
-    let tap = chunk * 4u / p.tap_words;
-    return Cursor(chunk * 4u - tap * p.tap_words, tap / p.kernel_x, tap % p.kernel_x);
+    let tap = chunk * STEP / p.tap_words;
+    return Cursor(chunk * STEP - tap * p.tap_words, tap / p.kernel_x, tap % p.kernel_x);
 }
 // Counts up rather than dividing: integer division is one lane at a time on a CPU adapter.
 fn cursor_next(c: Cursor) -> Cursor {
-    let word = c.word + 4u;
+    let word = c.word + STEP;
     let wrap = word >= p.tap_words;
     let x = c.x + select(0u, 1u, wrap);
     let line = x >= p.kernel_x;
@@ -43,7 +43,7 @@ fn a_load(r: ARow, c: Cursor) -> AChunk {
     var word: u32;
     if inside(r, c.y, c.x, &word) { return a_chunk(word + c.word); }
 //% if INT
-    return vec4<u32>(padding);
+    return AChunk(padding);
 //% end
 //% if !INT
     return AChunk();

@@ -2,8 +2,8 @@
 // scale ends.
 //% if INT
 alias Total = vec4<i32>;
-// 64 chunks of 16 products: the sums so far are still exact in f32.
-fn fold_chunks() -> u32 { return 64u; }
+// 1024 products: the sums so far are still exact in f32.
+fn fold_chunks() -> u32 { return 256u / STEP; }
 fn fold_scale(chunk: u32, column: u32) -> vec4<f32> { return vec4<f32>(); }
 fn folded(c: Acc, scale: vec4<f32>) -> Total { return vec4<i32>(c); }
 //% end

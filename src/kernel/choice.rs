@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::graph::Window;
 use crate::kernel::Kernels;
+use crate::kernel::blocking::{Blocking, matrix_features};
 use crate::tensor::Element;
 
 /// How operands are held and multiplied.
@@ -24,6 +25,12 @@ pub enum Operand {
     F32I8,
     /// f16 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
     F16I8,
+    /// f16 on matrix units, summed in f32: [`Blocking::Matrix`]. Units need not round as IEEE does: to be held to the other
+    /// kinds on the device ([`Problem::extremes`]) before it is relied on.
+    F16Matrix,
+    /// int8 widened to f16, on matrix units, and folded into i32 every 1024 products: exact where the units add exact
+    /// numbers exactly, which is to be seen on the device.
+    I8Matrix,
 }
 
 impl Operand {
@@ -31,14 +38,19 @@ impl Operand {
     pub const fn element(self) -> Element {
         match self {
             Operand::F32 | Operand::F32I8 => Element::F32,
-            Operand::F16 | Operand::F16Native | Operand::F16I8 => Element::F16,
-            Operand::I8Dot | Operand::I8Wide => Element::I8,
+            Operand::F16 | Operand::F16Native | Operand::F16I8 | Operand::F16Matrix => Element::F16,
+            Operand::I8Dot | Operand::I8Wide | Operand::I8Matrix => Element::I8,
         }
     }
 
     /// Whether int8 weights stand beside floats.
     pub(crate) const fn weight_only(self) -> bool {
         matches!(self, Operand::F32I8 | Operand::F16I8)
+    }
+
+    /// Whether it is for matrix units.
+    pub(crate) const fn matrix(self) -> bool {
+        matches!(self, Operand::F16Matrix | Operand::I8Matrix)
     }
 
     /// Whether it multiplies this element on the device.
@@ -57,6 +69,10 @@ impl Operand {
             let feature = "SHADER_F16 (for native f16; packed f16 needs no feature)";
             return Err(Error::Feature { op, feature });
         }
+        if self.matrix() && !device.features().contains(matrix_features()) {
+            let feature = "EXPERIMENTAL_COOPERATIVE_MATRIX, SHADER_F16 and SUBGROUP (for matrix units)";
+            return Err(Error::Feature { op, feature });
+        }
         Ok(())
     }
 
@@ -69,16 +85,19 @@ impl Operand {
             Operand::I8Wide => "i8 widened",
             Operand::F32I8 => "f32 by i8",
             Operand::F16I8 => "f16 by i8",
+            Operand::F16Matrix => "f16 matrix units",
+            Operand::I8Matrix => "i8 matrix units",
         }
     }
 
     pub(crate) const fn file(self) -> &'static str {
         match self {
             Operand::F32 => include_str!("../../shaders/common/operand_f32.wgsl"),
-            Operand::F16 => include_str!("../../shaders/common/operand_f16.wgsl"),
+            // What b is loaded as; the rest of these files is not used then.
+            Operand::F16 | Operand::F16Matrix => include_str!("../../shaders/common/operand_f16.wgsl"),
             Operand::F16Native => include_str!("../../shaders/common/operand_f16_native.wgsl"),
             Operand::I8Dot => include_str!("../../shaders/common/operand_i8_dot.wgsl"),
-            Operand::I8Wide => include_str!("../../shaders/common/operand_i8_wide.wgsl"),
+            Operand::I8Wide | Operand::I8Matrix => include_str!("../../shaders/common/operand_i8_wide.wgsl"),
             Operand::F32I8 => include_str!("../../shaders/common/operand_f32_i8.wgsl"),
             Operand::F16I8 => include_str!("../../shaders/common/operand_f16_i8.wgsl"),
         }
@@ -96,70 +115,6 @@ pub enum Layout {
     Kn,
     /// Packed for the lanes by [`crate::ops::Packed`]: the fastest, and what weights are turned into once, at load.
     Packed,
-}
-
-/// Which part of the output a thread computes, and how operands reach it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum Blocking {
-    /// `8 * groups` rows by `4 * quads` columns a thread; the rows of `a` are shared by subgroup broadcasts.
-    /// Needs `SUBGROUP` and subgroups of at least 8.
-    Broadcast {
-        /// Threads of a workgroup.
-        lanes: u32,
-        /// Groups of 8 rows.
-        groups: u32,
-        /// Groups of 4 columns.
-        quads: u32,
-    },
-    /// `rows` rows by `4 * quads` columns a thread, each loading for itself.
-    Direct {
-        /// Threads of a workgroup.
-        lanes: u32,
-        /// Rows.
-        rows: u32,
-        /// Groups of 4 columns.
-        quads: u32,
-    },
-    /// 64 x 64 a workgroup, through workgroup memory.
-    Tiled,
-}
-
-impl Blocking {
-    /// Rows and columns of a workgroup.
-    pub const fn tile(self) -> [u32; 2] {
-        match self {
-            Blocking::Broadcast { lanes, groups, quads } => [8 * groups, 4 * lanes * quads],
-            Blocking::Direct { lanes, rows, quads } => [rows, 4 * lanes * quads],
-            Blocking::Tiled => [64, 64],
-        }
-    }
-
-    pub(crate) fn check(self, device: &wgpu::Device, op: &'static str) -> Result<()> {
-        if let Blocking::Broadcast { .. } = self {
-            if !device.features().contains(wgpu::Features::SUBGROUP) {
-                return Err(Error::Feature { op, feature: "SUBGROUP (for blocking by broadcast)" });
-            }
-            let have = device.adapter_info().subgroup_min_size;
-            if have < 8 {
-                return Err(Error::Argument {
-                    op,
-                    detail: format!("broadcasts need subgroups of 8, the device has {have}"),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn name(self) -> String {
-        let [rows, columns] = match self {
-            Blocking::Broadcast { groups, quads, .. } => [8 * groups, 4 * quads],
-            Blocking::Direct { rows, quads, .. } => [rows, 4 * quads],
-            Blocking::Tiled => return "tiled 64x64".into(),
-        };
-        let how = if matches!(self, Blocking::Broadcast { .. }) { "broadcast" } else { "direct" };
-        format!("{how} {rows}x{columns}")
-    }
 }
 
 /// A matrix product or convolution, as far as the choice of a variant may depend on it. Epilogues are left out.
@@ -258,7 +213,8 @@ impl Choice {
     ///
     /// CPU adapters take broadcasts where subgroups allow, else direct blocks; GPUs take tiles, and direct blocks
     /// for few rows. f16 is packed, which needs no feature and sums in f32 everywhere; int8 goes by dot product on GPUs,
-    /// widened on CPU adapters. The figures are in `benches/results`.
+    /// widened on CPU adapters. Matrix units are never a default: they are taken where a measurement on the device has
+    /// found them right and faster. The figures are in `benches/results`.
     pub fn default_for(device: &wgpu::Device, problem: &Problem) -> Self {
         let cpu = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
         let operand = match (problem.element, problem.weight_only) {
@@ -269,33 +225,86 @@ impl Choice {
             (Element::I8, false) => Operand::I8Dot,
             (_, false) => Operand::F32,
         };
-        Self { operand, blocking: Blocking::default_for(device, problem.m, problem.n) }
+        Self { operand, blocking: Blocking::default_for(device, problem) }
     }
 
-    /// Every variant that this device can run for a problem, the default first. Which one is fastest is for a measurement
-    /// to say.
+    /// The variants that are worth measuring on this device for a problem, the default first; about a dozen at most. Which
+    /// one is fastest is for a measurement to say.
     pub fn candidates(device: &wgpu::Device, problem: &Problem) -> Vec<Self> {
         let first = Self::default_for(device, problem);
+        let cpu = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
         let operands: &[Operand] = match (problem.element, problem.weight_only) {
             (_, true) => &[first.operand],
+            // Slower by 1.7 to 2.1 times on a CPU adapter, which has neither the type nor the instruction.
+            (Element::F16, false) if cpu => &[Operand::F16],
             (Element::F16, false) => &[Operand::F16, Operand::F16Native],
             (Element::I8, false) => &[Operand::I8Wide, Operand::I8Dot],
             (_, false) => &[Operand::F32],
         };
-        let blockings = [
-            Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
-            Blocking::Broadcast { lanes: 8, groups: 4, quads: 2 },
-            Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
-            Blocking::Direct { lanes: 8, rows: 1, quads: 4 },
-            Blocking::Tiled,
-        ];
+        let rows = problem.m.next_power_of_two().clamp(1, 8) as u32;
+        let blockings: &[Blocking] = if cpu && problem.m == 1 {
+            &[
+                Blocking::Direct { lanes: 8, rows: 1, quads: 1 },
+                Blocking::Direct { lanes: 8, rows: 1, quads: 2 },
+                Blocking::Direct { lanes: 8, rows: 1, quads: 4 },
+            ]
+        } else if cpu {
+            &[
+                Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
+                Blocking::Broadcast { lanes: 8, groups: 1, quads: 2 },
+                Blocking::Broadcast { lanes: 8, groups: 2, quads: 2 },
+                Blocking::Broadcast { lanes: 8, groups: 4, quads: 1 },
+                Blocking::Broadcast { lanes: 8, groups: 4, quads: 2 },
+                Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
+            ]
+        } else if problem.m <= 16 {
+            &[
+                Blocking::Parted { lanes: 32, parts: 8, rows, quads: 1 },
+                Blocking::Parted { lanes: 16, parts: 16, rows, quads: 1 },
+                Blocking::Direct { lanes: 32, rows, quads: 1 },
+                Blocking::Direct { lanes: 64, rows, quads: 1 },
+                Blocking::tiled(32, 32),
+            ]
+        } else {
+            &[
+                Blocking::tiled(32, 32),
+                Blocking::tiled(64, 64),
+                Blocking::tiled(128, 64),
+                Blocking::tiled(128, 128),
+            ]
+        };
         let mut all = vec![first];
+        let mut add = |choice: Self| {
+            if !all.contains(&choice) && choice.check(device, "candidates", problem).is_ok() {
+                all.push(choice);
+            }
+        };
         for &operand in operands {
-            for blocking in blockings {
-                let choice = Self { operand, blocking };
-                if !all.contains(&choice) && choice.check(device, "candidates", problem).is_ok() {
-                    all.push(choice);
+            for &blocking in blockings {
+                // A shape that is larger than the problem does nothing that the next smaller one does not.
+                let [tile_m, tile_n] = blocking.tile().map(|t| t as usize);
+                if tile_m < 2 * problem.m.max(32) && tile_n < 2 * problem.n.max(64) {
+                    add(Self { operand, blocking });
                 }
+            }
+        }
+        let units = match problem.element {
+            Element::F16 => Some(Operand::F16Matrix),
+            Element::I8 => Some(Operand::I8Matrix),
+            _ => None,
+        };
+        if let (false, Some(operand), Some(blocking)) = (problem.weight_only, units, Blocking::matrix(device))
+        {
+            add(Self { operand, blocking });
+        }
+        // Few workgroups with long sums: as many parts as keep a large GPU busy, none shorter than 256 products.
+        let tiles = problem.m.div_ceil(64) * problem.n.div_ceil(64) * problem.batch.max(1);
+        let parts = (256 / tiles.max(1)).min(problem.k / 256).min(16) as u32;
+        if !cpu && problem.m > 1 && parts > 1 {
+            for split in [parts.div_ceil(2).max(2), parts] {
+                let (rows, columns, words, thread_rows, thread_quads) = (64, 64, 8, 8, 2);
+                let blocking = Blocking::Tiled { rows, columns, words, thread_rows, thread_quads, split };
+                add(Self { operand: first.operand, blocking });
             }
         }
         all
@@ -304,7 +313,7 @@ impl Choice {
     /// Whether the device has what the variant needs, and the problem is one that it takes.
     ///
     /// # Errors
-    /// [`Error::Feature`] and [`Error::Argument`], which say what is missing.
+    /// [`Error::Feature`], [`Error::Limit`] and [`Error::Argument`], which say what is missing.
     pub fn check(self, device: &wgpu::Device, op: &'static str, problem: &Problem) -> Result<()> {
         self.operand.check(device, op, problem.element, problem.weight_only)?;
         if self.operand == Operand::F16Native && (!problem.aligned || problem.layout != Layout::Packed) {
@@ -314,27 +323,45 @@ impl Choice {
             );
             return Err(Error::Argument { op, detail });
         }
-        self.blocking.check(device, op)
+        if self.operand.matrix() != matches!(self.blocking, Blocking::Matrix { .. }) {
+            let detail = format!("{:?} and {:?} do not go together", self.operand, self.blocking);
+            return Err(Error::Argument { op, detail });
+        }
+        self.blocking.check(device, op)?;
+        let (needed, limit) =
+            (self.blocking.workgroup_bytes(self.operand), device.limits().max_compute_workgroup_storage_size);
+        if needed > limit {
+            let what = format!("bytes of workgroup memory of {}", self.blocking.name());
+            return Err(Error::Limit { op, what, needed: needed.into(), limit: limit.into() });
+        }
+        Ok(())
     }
 }
 
 impl Blocking {
-    fn default_for(device: &wgpu::Device, m: usize, n: usize) -> Self {
+    fn default_for(device: &wgpu::Device, problem: &Problem) -> Self {
         let info = device.adapter_info();
+        let (m, n) = (problem.m, problem.n);
         let subgroups = device.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8;
         match (info.device_type == wgpu::DeviceType::Cpu, subgroups) {
             // One row is bound by the loads of b, of which wide blocks keep more in flight (1.6 times 8x8 broadcasts).
             (true, _) if m == 1 => Blocking::Direct { lanes: 8, rows: 1, quads: if n > 256 { 4 } else { 1 } },
-            (true, true) => Blocking::Broadcast {
-                lanes: 8,
-                groups: m.div_ceil(8).next_power_of_two().clamp(1, 4) as u32,
-                quads: if n > 32 { 2 } else { 1 },
-            },
+            (true, true) => {
+                // On lavapipe 32x8 is 1.12 times as fast as 16x8 in f32 at 512^3 and 1.15 in f16, and takes twice as
+                // long to compile: worth it where one product takes as long as that. Of int8 16x8 is as fast.
+                let long = problem.element != Element::I8
+                    && m.saturating_mul(n).saturating_mul(problem.k) >= 1 << 26;
+                Blocking::Broadcast {
+                    lanes: 8,
+                    groups: m.div_ceil(8).next_power_of_two().clamp(1, if long { 4 } else { 2 }) as u32,
+                    quads: if n > 32 { 2 } else { 1 },
+                }
+            }
             (true, false) => Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
             (false, _) if m <= 16 => {
                 Blocking::Direct { lanes: 32, rows: m.next_power_of_two().clamp(1, 8) as u32, quads: 1 }
             }
-            (false, _) => Blocking::Tiled,
+            (false, _) => Blocking::TILED,
         }
     }
 }
@@ -359,9 +386,10 @@ pub(crate) fn choose(
         Some(found) if operand.is_none() || blocking.is_none() => found,
         _ => {
             let default = Choice::default_for(device, &problem);
+            let units = operand.filter(|o| o.matrix()).and_then(|_| Blocking::matrix(device));
             let choice = Choice {
                 operand: operand.unwrap_or(default.operand),
-                blocking: blocking.unwrap_or(default.blocking),
+                blocking: blocking.or(units).unwrap_or(default.blocking),
             };
             (choice, if operand.is_some() || blocking.is_some() { Origin::Asked } else { Origin::Default })
         }

@@ -1,14 +1,16 @@
 //! From WGSL to pipelines and bind groups: the only code that makes either.
 
+mod blocking;
 mod cache;
 mod choice;
 mod describe;
 mod source;
 
+pub use blocking::{Blocking, has_matrix_units};
 #[cfg(feature = "serde")]
 pub(crate) use cache::write_whole;
 pub(crate) use choice::choose;
-pub use choice::{Blocking, Choice, Chosen, Layout, Measured, Operand, Origin, Patch, Problem};
+pub use choice::{Choice, Chosen, Layout, Measured, Operand, Origin, Patch, Problem};
 pub use source::Shader;
 pub(crate) use source::Variant;
 

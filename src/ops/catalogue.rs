@@ -3,7 +3,7 @@
 use crate::kernel::Shader;
 use crate::kernel::{Blocking, Layout, Operand};
 use crate::ops::function;
-use crate::ops::tile::{Form, Int8, Source};
+use crate::ops::tile::{Form, Int8, Source, Stage};
 use crate::tensor::Element;
 
 const OPERANDS: [Operand; 5] =
@@ -15,7 +15,15 @@ const BLOCKINGS: [Blocking; 5] = [
     Blocking::Broadcast { lanes: 8, groups: 4, quads: 2 },
     Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
     Blocking::Direct { lanes: 8, rows: 1, quads: 4 },
-    Blocking::Tiled,
+    Blocking::TILED,
+];
+
+/// Further shapes of the same kernels, of which the ways in are not all combined.
+const MORE_BLOCKINGS: [Blocking; 4] = [
+    Blocking::Parted { lanes: 8, parts: 4, rows: 2, quads: 1 },
+    Blocking::tiled(32, 32),
+    Blocking::tiled(128, 64),
+    Blocking::tiled(128, 128),
 ];
 
 /// Every kernel in every variant, but that of the gemm family's register blocks, which may be of any size, there are
@@ -25,13 +33,18 @@ pub fn catalogue() -> Vec<Shader> {
     let ways_in = ways_in().into_iter().map(|form| form.shader(name(&form)));
     let ways_out = ways_out().into_iter().map(|form| form.shader(name(&form)));
     let functions = functions().into_iter().map(|form| form.shader(name(&form)));
-    let weight_only = weight_only().into_iter().map(|form| form.shader("gemm weight-only"));
+    let weight_only = weight_only().into_iter().map(|form| form.shader(name(&form)));
     let heads = heads().into_iter().map(|form| form.shader(name(&form)));
-    ways_in.chain(ways_out).chain(functions).chain(heads).chain(weight_only).chain(super::shaders()).collect()
+    let units = matrix_units().into_iter().map(|form| form.shader(name(&form)));
+    let more = more().into_iter().map(|form| form.shader(name(&form)));
+    let family =
+        ways_in.chain(ways_out).chain(functions).chain(heads).chain(weight_only).chain(more).chain(units);
+    family.chain(super::shaders()).collect()
 }
 
 fn name(form: &Form) -> &'static str {
     match (form.source, form.is_int8()) {
+        _ if form.operand.weight_only() => "gemm weight-only",
         (Source::Dense | Source::Heads, false) => "gemm",
         (Source::Dense, true) => "gemm_i8",
         _ => "conv",
@@ -52,6 +65,8 @@ fn plain(operand: Operand, blocking: Blocking, source: Source) -> Form {
         a_vec: true,
         out_vec: false,
         fold: false,
+        wide: false,
+        stage: Stage::Whole,
         int8: Int8::default(),
     }
 }
@@ -117,6 +132,65 @@ fn ways_in() -> Vec<Form> {
                     }
                 }
             }
+        }
+    }
+    all
+}
+
+/// Other shapes, 64-bit loads, and sums in parts.
+fn more() -> Vec<Form> {
+    let mut all = Vec::new();
+    for operand in OPERANDS.into_iter().chain([Operand::F32I8, Operand::F16I8]) {
+        let native = operand == Operand::F16Native;
+        let sources =
+            if operand.weight_only() { &[Source::Dense][..] } else { &[Source::Dense, Source::Patch] };
+        let folds = matches!(operand, Operand::I8Wide | Operand::F32I8 | Operand::F16I8);
+        let mut push = |form: Form| {
+            for fold in BOTH.into_iter().filter(|fold| !fold || folds) {
+                for b_zero in BOTH.into_iter().filter(|zero| !zero || form.is_int8()) {
+                    all.push(Form { fold, int8: Int8 { b_zero, ..Int8::default() }, ..form });
+                }
+            }
+        };
+        for &source in sources {
+            for blocking in MORE_BLOCKINGS {
+                for a_vec in BOTH.into_iter().filter(|vec| *vec || !native) {
+                    push(Form { a_vec, ..plain(operand, blocking, source) });
+                }
+            }
+            for blocking in BLOCKINGS {
+                if !native {
+                    push(Form { wide: true, ..plain(operand, blocking, source) });
+                }
+            }
+            for a_vec in BOTH.into_iter().filter(|vec| *vec || !native) {
+                push(Form { stage: Stage::Part, a_vec, ..plain(operand, Blocking::TILED, source) });
+            }
+        }
+        let sum = Form { stage: Stage::Sum, bias: true, ..plain(operand, Blocking::TILED, Source::Dense) };
+        let function = Some("GELU");
+        let outs: &[_] = if sum.is_int8() { &[Element::F16, Element::I8] } else { &[Element::F16] };
+        push(sum);
+        outs.iter().for_each(|&out| push(Form { out, function, ..sum }));
+        push(Form { out_vec: true, activate: true, source: Source::Heads, ..sum });
+    }
+    all
+}
+
+/// Matrix units: every way in, for each kind of them.
+fn matrix_units() -> Vec<Form> {
+    let mut all = Vec::new();
+    for operand in [Operand::F16Matrix, Operand::I8Matrix] {
+        for (side, threads) in [(8, 128), (16, 64), (16, 128), (16, 256)] {
+            let blocking = Blocking::Matrix { side, threads };
+            for source in [Source::Dense, Source::Patch] {
+                let form = plain(operand, blocking, source);
+                all.extend([form, Form { a_vec: false, fold: form.is_int8(), ..form }]);
+                let b_zero = form.is_int8();
+                all.push(Form { fold: b_zero, int8: Int8 { b_zero, ..Int8::default() }, bias: true, ..form });
+            }
+            let dense = Form { a_vec: false, ..plain(operand, blocking, Source::Dense) };
+            all.extend([Layout::Nk, Layout::Kn].map(|layout| Form { layout, ..dense }));
         }
     }
     all

@@ -9,7 +9,7 @@ use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Patch, Probl
 use crate::ops::gemm::{b_matrix, bounds, last, out_vec};
 use crate::ops::gemm_i8::{EpilogueBindings, check_out};
 use crate::ops::pack::Packed;
-use crate::ops::tile::{self, Form, Int8, Params, Source, to_u32};
+use crate::ops::tile::{self, Form, Int8, Params, Source, Stage, to_u32};
 use crate::tensor::{Element, Tensor, View};
 
 /// What is asked of a [`Conv`].
@@ -245,6 +245,8 @@ impl Conv {
             a_vec,
             out_vec: out_vec(&b.out) && n_group.is_multiple_of(4),
             fold: false,
+            wide: false,
+            stage: Stage::Whole,
             int8,
         };
         let w = &d.window;

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Problem};
 use crate::ops::function;
-use crate::ops::tile::{self, Form, Int8, Params, Source, to_u32};
+use crate::ops::tile::{self, Form, Int8, Params, Source, Stage, to_u32};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`Gemm`].
@@ -171,6 +171,8 @@ impl Gemm {
             a_vec: aligned,
             out_vec: out_vec(&b.out) && fours([params.n, params.out_first, params.out_head]),
             fold: false,
+            wide: false,
+            stage: Stage::Whole,
             int8: Int8::default(),
         };
         let params = Params { lo, hi, ..params };
@@ -294,6 +296,10 @@ pub(crate) fn b_matrix(
                 "the descriptor's for b"
             },
         });
+    }
+    if layout == Layout::Packed && b.pitch != columns {
+        let detail = format!("packed b has {columns} words, {} apart: it must be dense", b.pitch);
+        return Err(Error::Shape { op, detail });
     }
     if b.columns != columns || (b.rows != rows && b.rows != rows * batch) {
         return Err(Error::Shape {

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Problem};
 use crate::ops::gemm::{bounds, last, out_vec, product};
-use crate::ops::tile::{self, Form, Int8, Params, Source};
+use crate::ops::tile::{self, Form, Int8, Params, Source, Stage};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`GemmI8`].
@@ -132,6 +132,8 @@ impl GemmI8 {
             a_vec: problem.aligned,
             out_vec: out_vec(&b.out),
             fold: false,
+            wide: false,
+            stage: Stage::Whole,
             int8,
         };
         let params = Params { lo, hi, ..params };

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Blocking, Call, Kernels, Layout, Problem};
 use crate::ops::gemm::{bounds, last, out_vec};
-use crate::ops::tile::{self, Form, Int8, Params, Source, to_u32};
+use crate::ops::tile::{self, Form, Int8, Params, Source, Stage, to_u32};
 use crate::quant::QuantParams;
 use crate::tensor::{Data, Element, Tensor, View};
 
@@ -212,6 +212,8 @@ impl GemmWeightOnly {
             a_vec: problem.aligned,
             out_vec: out_vec(&b.out),
             fold: false,
+            wide: false,
+            stage: Stage::Whole,
             int8: Int8::default(),
         };
         let int = |what, v| to_u32(OP, what, v);

@@ -34,6 +34,7 @@ mod unary;
 
 pub use crate::kernel::{
     Blocking, Call, Choice, Chosen, Kernels, Layout, Measured, Operand, Origin, Patch, Problem, Shader,
+    has_matrix_units,
 };
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
 pub use binary::{Binary, BinaryBindings, BinaryDescriptor};

@@ -5,13 +5,13 @@ use crate::tensor::{Data, Tensor};
 
 /// Weights packed for the lanes of the kernels, on the host.
 ///
-/// `[groups, k words rounded up to 4, columns rounded up to 4]` words, each the next elements along k of one
-/// column; padding is zero, so that it adds nothing to a sum.
+/// `[groups, panels, k words rounded up to 4, 64 columns]` words, each the next elements along k of one column; the last
+/// panel has what is left of the columns rounded up to 4. Padding is zero, so that it adds nothing to a sum.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packed {
     /// The words.
     pub words: Vec<u32>,
-    /// Words of k, rounded up to 4: rows of one group.
+    /// Words of k, rounded up to 4: `rows * pitch` words make one group.
     pub rows: usize,
     /// Columns rounded up to 4.
     pub pitch: usize,
@@ -20,6 +20,9 @@ pub struct Packed {
 }
 
 impl Packed {
+    /// Columns of a panel: what a workgroup of the widest default blocks computes on a CPU adapter.
+    pub(crate) const PANEL: usize = 64;
+
     /// Packs weights of shape `[n, .., c]`: each of the `n` outputs a column, its elements in row-major order with
     /// the innermost dimension padded to whole words (as activations are). With `groups`, `n / groups` at a time.
     ///
@@ -41,9 +44,12 @@ impl Packed {
         let pitch = per_group.next_multiple_of(4);
         let mut packed = vec![0; groups * rows * pitch];
         for (column, k) in words.chunks(k_words.max(1)).enumerate() {
-            let base = column / per_group * rows * pitch + column % per_group;
+            let (group, column) = (column / per_group, column % per_group);
+            let first = column / Self::PANEL * Self::PANEL;
+            let base = group * rows * pitch + first * rows + column - first;
+            let width = Self::PANEL.min(pitch - first);
             for (row, &word) in k.iter().enumerate() {
-                packed[base + row * pitch] = word;
+                packed[base + row * width] = word;
             }
         }
         Ok(Self { words: packed, rows, pitch, sums: column_sums(weights, n) })

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{
     self, Blocking, Call, Chosen, Dispatch, Kernels, Layout, Operand, Shader, Slot, Variant,
 };
-use crate::ops::function;
+use crate::ops::{Packed, function};
 use crate::tensor::{Element, View};
 
 /// Twin of `Params` in `shaders/common/gemm_params.wgsl`, where each field is explained.
@@ -52,6 +52,8 @@ pub struct Params {
     pub a_first: u32,
     pub b_first: u32,
     pub out_first: u32,
+    pub parts: u32,
+    pub part_chunks: u32,
 }
 
 /// Where the rows of `a` come from.
@@ -79,6 +81,18 @@ pub(crate) struct Int8 {
     pub bias_i32: bool,
 }
 
+/// Which part of a product a kernel computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Stage {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Sums over a part of k, kept as they are.
+    Part,
+    /// The outputs, from these.
+    Sum,
+}
+
 /// Everything that decides the text of a kernel of the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Form {
@@ -94,6 +108,9 @@ pub(crate) struct Form {
     pub a_vec: bool,
     pub out_vec: bool,
     pub fold: bool,
+    /// 64-bit loads: `SHADER_INT64`.
+    pub wide: bool,
+    pub stage: Stage,
     pub int8: Int8,
 }
 
@@ -113,21 +130,69 @@ impl Form {
         }
     }
 
+    /// Words of k that a step of the kernel takes: as many as a thread loads of `a` at once.
+    fn step(&self) -> u32 {
+        let broadcast = matches!(self.blocking, Blocking::Broadcast { .. });
+        if broadcast && self.a_vec && self.operand != Operand::F16Native { 2 } else { 4 }
+    }
+
+    /// The kernel's main file, and the constants of its register blocks.
+    fn main(&self) -> (&'static str, Vec<(&'static str, u32)>) {
+        if self.stage == Stage::Sum {
+            return (include_str!("../../shaders/gemm_fold.wgsl"), Vec::new());
+        }
+        if let Source::Grouped { .. } = self.source {
+            return (include_str!("../../shaders/conv_grouped.wgsl"), Vec::new());
+        }
+        let direct = |lanes, parts, rows, quads| {
+            let consts =
+                vec![("LANES", lanes), ("PARTS", parts), ("PARTED", u32::from(parts > 1)), ("ROWS", rows)];
+            (include_str!("../../shaders/gemm_direct.wgsl"), [consts, vec![("Q", quads)]].concat())
+        };
+        match self.blocking {
+            Blocking::Broadcast { lanes, groups, quads } => (
+                include_str!("../../shaders/gemm_broadcast.wgsl"),
+                vec![("LANES", lanes), ("GROUPS", groups), ("Q", quads)],
+            ),
+            Blocking::Direct { lanes, rows, quads } => direct(lanes, 1, rows, quads),
+            Blocking::Parted { lanes, parts, rows, quads } => direct(lanes, parts, rows, quads),
+            Blocking::Matrix { side, threads } => {
+                let consts = vec![
+                    ("SIZE", side),
+                    ("SIZE_16", u32::from(side == 16)),
+                    ("THREADS", threads),
+                    ("ROWS", 32 / side),
+                    ("STEPS", 16 / side),
+                    ("VECTORS", 32 * side / threads),
+                ];
+                (include_str!("../../shaders/gemm_matrix.wgsl"), consts)
+            }
+            Blocking::Tiled { rows, columns, words, thread_rows, thread_quads, .. } => {
+                let threads = self.blocking.threads();
+                // Rows of a that a thread brings in of each chunk, and chunks that all threads bring in at once.
+                let (a_rows, a_step) = ((rows / threads).max(1), (threads / rows).max(1));
+                let consts = vec![
+                    ("TILE_M", rows),
+                    ("TILE_N", columns),
+                    ("TILE_WORDS", words),
+                    ("TILE_CHUNKS", words / 4),
+                    ("ROWS", thread_rows),
+                    ("Q", thread_quads),
+                    ("THREADS", threads),
+                    ("COLUMN_THREADS", columns / (4 * thread_quads)),
+                    ("A_ROWS", a_rows),
+                    ("A_STEP", a_step),
+                    ("A_LOADS", words / 4 / a_step),
+                    ("B_LOADS", columns / 4 * words / threads),
+                ];
+                (include_str!("../../shaders/gemm_tiled.wgsl"), consts)
+            }
+        }
+    }
+
     /// The WGSL of the kernel, called `name`.
     pub(crate) fn shader(&self, name: &str) -> Shader {
-        let [mut lanes, mut groups, mut rows, mut quads] = [64, 1, 8, 2];
-        let main = match (self.source, self.blocking) {
-            (Source::Grouped { .. }, _) => include_str!("../../shaders/conv_grouped.wgsl"),
-            (_, Blocking::Broadcast { lanes: l, groups: g, quads: q }) => {
-                [lanes, groups, quads] = [l, g, q];
-                include_str!("../../shaders/gemm_broadcast.wgsl")
-            }
-            (_, Blocking::Direct { lanes: l, rows: r, quads: q }) => {
-                [lanes, rows, quads] = [l, r, q];
-                include_str!("../../shaders/gemm_direct.wgsl")
-            }
-            (_, Blocking::Tiled) => include_str!("../../shaders/gemm_tiled.wgsl"),
-        };
+        let (main, blocks) = self.main();
         let depthwise = self.source == Source::Grouped { depthwise: true };
         let native = self.operand == Operand::F16Native;
         let per_word = self.operand.element().per_word() as u32;
@@ -135,18 +200,21 @@ impl Form {
         let float_out = matches!(self.out, Element::F32 | Element::F16);
         let flag = u32::from;
         let mut consts = vec![
-            ("LANES", lanes),
-            ("GROUPS", groups),
-            ("ROWS", rows),
-            ("Q", quads),
+            ("STEP", self.step()),
+            ("SPLIT", flag(self.stage == Stage::Part)),
+            ("WIDE", flag(self.wide)),
             ("FOLD", flag(self.fold)),
             ("INT", flag(int)),
             ("PER_WORD", per_word),
+            ("PANEL", Packed::PANEL as u32),
             ("KN_32", flag(per_word == 1)),
             ("KN_16", flag(per_word == 2)),
             ("KN_8", flag(per_word == 4)),
             ("A_VEC", flag(self.a_vec)),
             ("A_F16", flag(native)),
+            ("A_WORDS", flag(!self.a_vec)),
+            ("A_CHUNKS_2", flag(self.a_vec && self.step() == 2)),
+            ("A_CHUNKS_4", flag(self.a_vec && !native && self.step() == 4)),
             ("B_I8", flag(self.operand.weight_only())),
             ("BIAS", flag(self.bias)),
             ("BIAS_F32", flag(self.bias && !self.int8.bias_i32)),
@@ -165,14 +233,16 @@ impl Form {
             ("DEPTHWISE", flag(depthwise)),
             ("HEADS", flag(self.source == Source::Heads)),
         ];
+        consts.extend(blocks);
         consts.extend(self.function.map(function::consts).into_iter().flatten());
         let operands = match self.source {
+            _ if self.stage == Stage::Sum => "",
             Source::Dense | Source::Heads => include_str!("../../shaders/common/a_dense.wgsl"),
             Source::Patch => include_str!("../../shaders/common/a_patch.wgsl"),
             Source::Grouped { .. } => "",
         };
         let layout = match (self.source, self.layout) {
-            (Source::Grouped { .. }, _) => "",
+            _ if operands.is_empty() => "",
             (_, Layout::Nk) => include_str!("../../shaders/common/b_nk.wgsl"),
             (_, Layout::Kn) => include_str!("../../shaders/common/b_kn.wgsl"),
             (_, Layout::Packed) => include_str!("../../shaders/common/b_packed.wgsl"),
@@ -184,13 +254,17 @@ impl Form {
             operands,
             layout,
             if operands.is_empty() { "" } else { include_str!("../../shaders/common/fold.wgsl") },
-            if int {
-                include_str!("../../shaders/common/epilogue_i8.wgsl")
-            } else {
-                include_str!("../../shaders/common/epilogue_float.wgsl")
+            match (self.stage, int) {
+                (Stage::Part, _) => include_str!("../../shaders/common/epilogue_partial.wgsl"),
+                (_, true) => include_str!("../../shaders/common/epilogue_i8.wgsl"),
+                (_, false) => include_str!("../../shaders/common/epilogue_float.wgsl"),
             },
             if self.function.is_some() { function::TEXT } else { "" },
-            if float_out { include_str!("../../shaders/common/store.wgsl") } else { "" },
+            if float_out && self.stage != Stage::Part {
+                include_str!("../../shaders/common/store.wgsl")
+            } else {
+                ""
+            },
             if self.out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
             main,
         ];
@@ -200,19 +274,29 @@ impl Form {
             match self.source {
                 Source::Grouped { depthwise: true } => "depthwise".into(),
                 Source::Grouped { depthwise: false } => "grouped".into(),
+                _ if self.stage == Stage::Sum => "parts added".into(),
                 _ => self.blocking.name(),
             },
             match self.layout {
+                _ if operands.is_empty() => "",
                 Layout::Nk => " b[n,k]",
                 Layout::Kn => " b[k,n]",
                 Layout::Packed => "",
             },
             if self.a_vec || operands.is_empty() { "" } else { " by words" },
-            if self.source == Source::Heads { " heads" } else { "" },
+            match (self.source, self.stage) {
+                (Source::Heads, Stage::Whole | Stage::Part) => " heads",
+                _ => "",
+            },
             self.function.map_or(String::new(), |f| format!(" {}", f.to_lowercase())),
         );
-        Variant { label, enable: if native { &["f16"] } else { &[] }, consts: &consts, files: &files }
-            .render()
+        let enable: &[_] = match (native, self.stage) {
+            (_, Stage::Sum) => &[],
+            (true, _) => &["f16"],
+            _ if self.operand.matrix() => &["f16", "wgpu_cooperative_matrix"],
+            _ => &[],
+        };
+        Variant { label, enable, consts: &consts, files: &files }.render()
     }
 }
 
@@ -249,24 +333,44 @@ pub(crate) fn call(
         return Ok(call);
     }
     let device = kernels.device();
-    params.chunks = params.k_words.div_ceil(4);
-    // A chunk of 1024 / 64 products of int8: see the shaders.
+    let cpu = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
+    form.wide = cpu
+        && form.a_vec
+        && form.layout == Layout::Packed
+        && form.operand != Operand::F16Native
+        && !form.operand.matrix()
+        && device.features().contains(wgpu::Features::SHADER_INT64);
+    let step = form.step();
+    params.chunks = params.k_words.div_ceil(step);
+    params.group_chunks = params.group_chunks.saturating_mul(4 / step);
+    // Sums of 1024 products of int8: see the shaders.
     let groups = form.operand.weight_only() && params.group_chunks < params.chunks;
-    form.fold = groups || (form.operand == Operand::I8Wide && params.chunks > 64);
-    if device.adapter_info().device_type == wgpu::DeviceType::Cpu {
+    form.fold =
+        groups || (matches!(form.operand, Operand::I8Wide | Operand::I8Matrix) && params.k_words > 256);
+    let asked = form.blocking.split().min(params.chunks).max(1);
+    // Whole groups, whole folds or whole tiles of k in each part.
+    let unit = match (groups, form.fold) {
+        (true, _) => params.group_chunks,
+        (false, true) => 256 / step,
+        (false, false) => 4,
+    };
+    params.part_chunks = params.chunks.div_ceil(asked).max(1).next_multiple_of(unit);
+    params.parts = params.chunks.div_ceil(params.part_chunks).max(1);
+    if cpu {
         // lavapipe gives an invocation 65,535 iterations over all its loops, then leaves them silently.
         let limit = match (form.source, form.blocking) {
             (Source::Grouped { .. }, _) => 8_000,
-            (_, Blocking::Tiled) => 14_000,
+            (_, Blocking::Tiled { words, .. }) => 64_000 * (words / 4) / (1 + words),
             _ => 64_000,
         };
-        if params.chunks > limit {
-            let per_chunk = 4 * form.operand.element().per_word() as u64;
+        let longest = params.chunks.min(params.part_chunks);
+        if longest > limit {
+            let per_chunk = u64::from(step) * form.operand.element().per_word() as u64;
             return Err(Error::Limit {
                 op,
                 what: "length of the sum (k, on a CPU adapter)".into(),
                 needed: u64::from(params.k),
-                limit: u64::from(limit) * per_chunk,
+                limit: u64::from(limit) * u64::from(params.parts) * per_chunk,
             });
         }
     }
@@ -279,13 +383,67 @@ pub(crate) fn call(
             limit: 131_071,
         });
     }
+    let mut all = buffers.to_vec();
+    if params.parts == 1 || grouped(&form) {
+        call.push(dispatch(kernels, op, form, params, batches as u64, &all)?.chosen(chosen));
+        return Ok(call);
+    }
+    let (b, out) = (1, if form.is_int8() { 7 } else { 3 });
+    let rows = u64::from(params.parts) * batches as u64 * u64::from(params.m);
+    let needed = rows * (u64::from(params.n.div_ceil(4)) + 1) * 16;
+    let limits = device.limits();
+    let limit = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+    if needed > limit {
+        return Err(Error::Limit { op, what: "bytes of sums in parts".into(), needed, limit });
+    }
+    let partial = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("weighbridge sums in parts"),
+        size: needed,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    });
+    // What the sums become is no business of the first.
+    let part = Form {
+        stage: Stage::Part,
+        out: Element::F32,
+        bias: false,
+        activate: false,
+        function: None,
+        out_vec: false,
+        int8: Int8 { b_zero: form.int8.b_zero, ..Int8::default() },
+        ..form
+    };
+    let whole = std::mem::replace(&mut all[out], partial.as_entire_buffer_binding());
+    let parts = batches as u64 * u64::from(params.parts);
+    call.push(dispatch(kernels, op, part, params, parts, &all)?.chosen(chosen));
+    all[out] = whole;
+    all[b] = partial.as_entire_buffer_binding();
+    let sum = Form { stage: Stage::Sum, ..form };
+    call.push(dispatch(kernels, op, sum, params, batches as u64, &all)?);
+    Ok(call)
+}
+
+fn grouped(form: &Form) -> bool {
+    matches!(form.source, Source::Grouped { .. })
+}
+
+/// One kernel of the family over so many matrices.
+fn dispatch(
+    kernels: &Kernels,
+    op: &'static str,
+    form: Form,
+    mut params: Params,
+    matrices: u64,
+    buffers: &[wgpu::BufferBinding<'_>],
+) -> Result<Dispatch> {
+    let device = kernels.device();
     // A thread for each four outputs, else a workgroup for each tile.
-    let grouped = matches!(form.source, Source::Grouped { .. });
-    let [tile_m, tile_n] = if grouped { [1, 4] } else { form.blocking.tile() };
+    let quads = grouped(&form) || form.stage == Stage::Sum;
+    let [tile_m, tile_n] = if quads { [1, 4] } else { form.blocking.tile() };
     params.tiles_m = params.m.div_ceil(tile_m);
     params.tiles_n = params.n.div_ceil(tile_n);
-    let tiles = u64::from(params.tiles_m) * u64::from(params.tiles_n) * batches as u64;
-    let grid = kernel::grid(device, op, if grouped { tiles.div_ceil(64) } else { tiles })?;
+    let tiles = u64::from(params.tiles_m) * u64::from(params.tiles_n) * matrices;
+    let grid = kernel::grid(device, op, if quads { tiles.div_ceil(64) } else { tiles })?;
     params.tiles = u32::try_from(tiles).map_err(|_| Error::Limit {
         op,
         what: "number of tiles".into(),
@@ -296,8 +454,7 @@ pub(crate) fn call(
     let uniform = kernel::uniform(device, &params);
     let mut all = vec![uniform.as_entire_buffer_binding()];
     all.extend_from_slice(buffers);
-    call.push(Dispatch::new(device, kernel, &all, grid).chosen(chosen));
-    Ok(call)
+    Ok(Dispatch::new(device, kernel, &all, grid))
 }
 
 /// A dimension or pitch as the kernels take it.
