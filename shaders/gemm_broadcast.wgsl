@@ -31,6 +31,9 @@ fn main(
 //% end
 //% end
 //% end
+//% for q in Q
+    var from_b#q = b_cursor(batch, chunks_begin(z) * STEP, column0 + #qu * LANES * 4u);
+//% end
     var cursor = cursor_at(chunks_begin(z));
 //% if FOLD
     for (var block = chunks_begin(z); block < chunks_end(z); block += fold_chunks()) {
@@ -52,7 +55,8 @@ fn main(
         let word#w_#g = a_unpack(chunk#g[#w]);
 //% end
 //% for q in Q
-        let b#w_#q = b_unpack(b_load(batch, chunk * STEP + #wu, column0 + #qu * LANES * 4u));
+        let b#w_#q = b_unpack(b_load(from_b#q));
+        from_b#q = b_next(from_b#q);
 //% end
 //% end
         // A sum takes all the words of a step in turn, so that it need not leave its register between them.

@@ -43,6 +43,9 @@ fn main(
 //% end
 //% end
 //% end
+//% for q in Q
+    var from_b#q = b_cursor(batch, begin * STEP, column0 + #qu * LANES * 4u);
+//% end
     var cursor = cursor_at(begin);
 //% if FOLD
     for (var block = begin; block < stop; block += fold_chunks()) {
@@ -58,7 +61,8 @@ fn main(
 //% end
 //% for w in STEP
 //% for q in Q
-        let b#w_#q = b_unpack(b_load(batch, chunk * STEP + #wu, column0 + #qu * LANES * 4u));
+        let b#w_#q = b_unpack(b_load(from_b#q));
+        from_b#q = b_next(from_b#q);
 //% end
 //% end
 //% for i in ROWS

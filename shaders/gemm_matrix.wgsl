@@ -80,7 +80,7 @@ fn main(
             let quad = v % (TILE / 4u);
             // Past the packed rows other batches begin; a's zeros meet them, but NaN times zero is NaN.
             var vector = BWord();
-            if chunk * 4u + word < end * 4u { vector = b_load(batch, chunk * 4u + word, column0 + quad * 4u); }
+            if chunk * 4u + word < end * 4u { vector = b_load(b_cursor(batch, chunk * 4u + word, column0 + quad * 4u)); }
 //% for j in 4
             {
             let x = elements(vector[#j]);

@@ -61,7 +61,7 @@ fn main(
             let word = chunk * 4u + v / (TILE_N / 4u);
             // Past the packed rows other batches begin; a's zeros meet them, but NaN times zero is NaN.
             var vector = BWord();
-            if word < end * 4u { vector = b_load(batch, word, column0 + (v % (TILE_N / 4u)) * 4u); }
+            if word < end * 4u { vector = b_load(b_cursor(batch, word, column0 + (v % (TILE_N / 4u)) * 4u)); }
             tile_b[v] = vector;
         }
 //% end

@@ -7,10 +7,13 @@ fn b_at(base: u32, k: u32, word: u32) -> u32 {
     let w = b[base + min(k, p.k - 1u) * p.b_pitch + min(word, columns - 1u)];
     return select(0u, w, k < p.k && word < columns);
 }
-fn b_load(batch: u32, word: u32, column: u32) -> BWord {
-    let base = b_of(batch);
-    let k = word * PER_WORD;
-    let c = column / PER_WORD;
+struct BCursor { base: u32, word: u32, column: u32 }
+fn b_cursor(batch: u32, word: u32, column: u32) -> BCursor { return BCursor(b_of(batch), word, column); }
+fn b_next(c: BCursor) -> BCursor { return BCursor(c.base, c.word + 1u, c.column); }
+fn b_load(at: BCursor) -> BWord {
+    let base = at.base;
+    let k = at.word * PER_WORD;
+    let c = at.column / PER_WORD;
 //% if KN_32
     return vec4<u32>(b_at(base, k, c), b_at(base, k, c + 1u), b_at(base, k, c + 2u), b_at(base, k, c + 3u));
 //% end

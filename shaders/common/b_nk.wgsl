@@ -5,8 +5,10 @@ fn b_word(base: u32, word: u32, column: u32) -> u32 {
     let w = b[base + min(column, p.n - 1u) * p.b_pitch + min(word, p.k_words - 1u)];
     return select(0u, w, column < p.n && word < p.k_words);
 }
-fn b_load(batch: u32, word: u32, column: u32) -> BWord {
-    let base = b_of(batch);
-    return vec4<u32>(b_word(base, word, column), b_word(base, word, column + 1u),
-        b_word(base, word, column + 2u), b_word(base, word, column + 3u));
+struct BCursor { base: u32, word: u32, column: u32 }
+fn b_cursor(batch: u32, word: u32, column: u32) -> BCursor { return BCursor(b_of(batch), word, column); }
+fn b_next(c: BCursor) -> BCursor { return BCursor(c.base, c.word + 1u, c.column); }
+fn b_load(c: BCursor) -> BWord {
+    return vec4<u32>(b_word(c.base, c.word, c.column), b_word(c.base, c.word, c.column + 1u),
+        b_word(c.base, c.word, c.column + 2u), b_word(c.base, c.word, c.column + 3u));
 }
