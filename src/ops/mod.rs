@@ -3,6 +3,7 @@
 //! `new` checks features, `bind` checks shapes and limits and makes everything, `record` cannot fail.
 
 mod add;
+mod attention;
 mod binary;
 mod broadcast;
 mod cast;
@@ -36,6 +37,7 @@ pub use crate::kernel::{
     Blocking, Call, Choice, Chosen, Kernels, Layout, Measured, Operand, Origin, Patch, Problem, Shader,
 };
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
+pub use attention::{Attention, AttentionBindings, AttentionDescriptor, AttentionParams};
 pub use binary::{Binary, BinaryBindings, BinaryDescriptor};
 pub use broadcast::BroadcastParams;
 pub use cast::{Cast, CastBindings, CastDescriptor};
@@ -75,6 +77,7 @@ pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 pub fn shaders() -> Vec<Shader> {
     [
         add::shaders(),
+        attention::shaders(),
         binary::shaders(),
         cast::shaders(),
         conv_transpose::shaders(),
