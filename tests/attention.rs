@@ -34,12 +34,13 @@ fn count(explained: &str, op: &str) -> usize {
     explained.lines().filter(|l| l.split_whitespace().nth(1) == Some(op)).count()
 }
 
-/// Numbers that should be equal: kernels sum in the same order, but a GPU's compiler may contract what it likes.
-fn same(gpu: &Gpu, what: &str, got: &Tensor, want: &Tensor) {
+/// Numbers that should be equal but for `apart`: kernels sum in the same order, but a GPU's compiler may contract what it
+/// likes.
+fn same(gpu: &Gpu, what: &str, got: &Tensor, want: &Tensor, apart: f32) {
     assert_eq!(got.shape(), want.shape(), "{what}");
     let (got, want) = (got.to_f32(), want.to_f32());
     let cpu = gpu.device().adapter_info().device_type == wgpu::DeviceType::Cpu;
-    let bound = if cpu { 0.0 } else { want.iter().fold(0f32, |m, x| m.max(x.abs())) * 1e-3 };
+    let bound = if cpu { apart } else { want.iter().fold(0f32, |m, x| m.max(x.abs())) * 1e-3 };
     for (i, (a, b)) in got.iter().zip(&want).enumerate() {
         assert!((a - b).abs() <= bound, "{what}, element {i}: {a}, not {b} +- {bound}");
     }
@@ -124,9 +125,17 @@ fn heads_are_read_and_written_where_they_lie() {
             for two_steps in [false, true] {
                 let what = format!("{b} x {h} heads, {m} by {n}, {d} and {e}, half {half}, {two_steps}");
                 let model = of(attention(true, two_steps));
-                same(gpu, &what, &run(gpu, &model, &inputs).remove(0), &want);
-                // Heads of halves of words are turned, and Explain says so.
                 let explained = explain(gpu, &model, &inputs);
+                // One kernel rounds neither scores nor weights to what they are stored in: of weights that sum to 1, and
+                // values up to 1, both are half a unit of f16 off, or a few dozen of f32's.
+                let one = count(&explained, "attention") == 1;
+                let apart = match (one, half) {
+                    (false, _) => 0.0,
+                    (true, true) => 4.0 / 1024.0,
+                    (true, false) => 64.0 * f32::EPSILON,
+                };
+                same(gpu, &what, &run(gpu, &model, &inputs).remove(0), &want, apart);
+                // Heads of halves of words are turned, and Explain says so.
                 let odd = |n: usize| half && n % 2 == 1;
                 let turned = if odd(d) { 2 } else { 0 } + if odd(e) { 2 } else { 0 };
                 let steps = turned + usize::from(odd(d) && two_steps);
@@ -189,15 +198,18 @@ fn linears_that_read_the_same_are_one_product() {
         for ((mode, together), (_, apart)) in modes(gpu, &base).into_iter().zip(apart) {
             let inputs = base.inputs(2, 9, 3);
             let (got, want) = (run(gpu, &together, &inputs), run(gpu, &apart, &inputs));
-            same(gpu, mode, &got[0], &want[0]);
+            same(gpu, mode, &got[0], &want[0], 0.0);
             let explained = explain(gpu, &together, &inputs);
             // A product for q, k and v, two for attention, one after it and two of the block.
-            assert_eq!(count(&explained, "gemm"), 6 * base.layers, "{mode}:\n{explained}");
+            // Where one kernel does attention, none.
+            let one = count(&explained, "attention");
+            assert!(one == 0 || one == base.layers, "{mode}:\n{explained}");
+            assert_eq!(count(&explained, "gemm"), 6 * base.layers - 2 * one, "{mode}:\n{explained}");
             assert_eq!(count(&explained, "permute"), 0, "{mode}:\n{explained}");
             assert_eq!(count(&explained, "strided"), 0, "{mode}:\n{explained}");
             assert!(explained.contains("; fused: k.0, v.0"), "{mode}:\n{explained}");
             let explained = explain(gpu, &apart, &inputs);
-            assert_eq!(count(&explained, "gemm"), 8 * base.layers, "{mode}:\n{explained}");
+            assert_eq!(count(&explained, "gemm"), 8 * base.layers - 2 * one, "{mode}:\n{explained}");
         }
     }
 }

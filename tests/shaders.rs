@@ -228,6 +228,8 @@ fn twins() -> BTreeMap<&'static str, Twin> {
         b_apart);
     let softmax = twin!(ops::SoftmaxParams: rows, columns, units, lanes, x_pitch, out_pitch, scale, logarithm, nan,
         length_1, length_2, mask_0, mask_1, mask_2, mask_column);
+    let attention = twin!(ops::AttentionParams: m, n, heads, tiles, total, q_pitch, k_pitch, v_pitch, out_pitch, q_first,
+        k_first, v_first, out_first, mask_pitch, scale, nan);
     let norm = twin!(ops::NormParams: rows, columns, units, lanes, x_pitch, out_pitch, rms, epsilon, inverse, groups,
         channels, inner, scale_step, bias_step, addend_pitch, sum_pitch, int8_pitch, qmin, qmax, symmetric_zero, eps);
     let roofline = twin!(ops::RooflineParams: count);
@@ -245,6 +247,7 @@ fn twins() -> BTreeMap<&'static str, Twin> {
         out_pitch, height, width, out_height, out_width, taps, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y,
         dilation_x);
     BTreeMap::from([
+        ("attention", attention),
         ("strided", strided),
         ("gather", gather),
         ("resize", resize),

@@ -3,6 +3,7 @@
 //! `new` checks features, `bind` checks shapes and limits and makes everything, `record` cannot fail.
 
 mod add;
+mod attention;
 mod binary;
 mod broadcast;
 mod cast;
@@ -37,6 +38,7 @@ pub use crate::kernel::{
     has_matrix_units,
 };
 pub use add::{Add, AddBindings, AddDescriptor, AddParams};
+pub use attention::{Attention, AttentionBindings, AttentionDescriptor, AttentionParams};
 pub use binary::{Binary, BinaryBindings, BinaryDescriptor};
 pub use broadcast::BroadcastParams;
 pub use cast::{Cast, CastBindings, CastDescriptor};
@@ -76,6 +78,7 @@ pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 pub fn shaders() -> Vec<Shader> {
     [
         add::shaders(),
+        attention::shaders(),
         binary::shaders(),
         cast::shaders(),
         conv_transpose::shaders(),

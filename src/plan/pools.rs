@@ -40,7 +40,7 @@ pub(crate) struct Layout {
 /// First fit in several orders, of which the one that takes least is kept: by their steps, by size, by size and time, by
 /// time; and where these are not near the bound, these shuffled a little, the same way each time.
 pub(crate) fn place(needs: &[Need], touched: &[Vec<usize>], align: u64, limit: u64) -> Layout {
-    const SHUFFLED: usize = 24;
+    const SHUFFLED: usize = 512;
     let apart = apart(needs, touched);
     let last = needs.iter().map(|n| n.last).max().unwrap_or(0);
     let alive = |step: usize| needs.iter().filter(move |n| n.first <= step && step <= n.last);
@@ -71,11 +71,12 @@ pub(crate) fn place(needs: &[Need], touched: &[Vec<usize>], align: u64, limit: u
     let near = orders.iter().any(|order| attempt(order));
     let mut state = 1u64;
     for round in 0..if near { 0 } else { SHUFFLED } {
-        // Each moves by up to a quarter of the whole.
+        // Each moves by up to half of the whole, or by an eighth.
+        let reach = if round / orders.len() % 2 == 0 { needs.len() / 2 } else { needs.len() / 8 };
         let mut keyed: Vec<(usize, usize)> = Vec::with_capacity(needs.len());
         for (at, &i) in orders[round % orders.len()].iter().enumerate() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            keyed.push((at + (state >> 33) as usize % (needs.len() / 2 + 1), i));
+            keyed.push((at + (state >> 33) as usize % (reach + 1), i));
         }
         keyed.sort_unstable();
         let order: Vec<usize> = keyed.into_iter().map(|(_, i)| i).collect();

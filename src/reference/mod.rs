@@ -15,6 +15,7 @@
 //! Quantizing an infinity, or anything too large, saturates; quantizing NaN gives the zero point, so a NaN becomes a
 //! real zero. (The systems disagree: on x86 PyTorch gives `qmax` and ONNX Runtime `qmin`.)
 
+mod attention;
 mod conv;
 mod conv_transpose;
 mod elementwise;
@@ -35,6 +36,7 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
+pub use attention::{Attention, attention};
 pub use conv::{Conv, ConvI8, ConvShape, conv2d, conv2d_bound, conv2d_i8};
 pub use conv_transpose::{ConvTranspose, conv_transpose, conv_transpose_bound};
 pub use elementwise::{activate, activation, add};
