@@ -99,6 +99,13 @@ impl Kernels {
         Ok(())
     }
 
+    /// The same kernels with a table of this choice alone, whatever is in it that descriptors cannot name.
+    pub(crate) fn with_choice(&self, problem: &Problem, choice: Choice) -> Result<Self> {
+        let one = Self { table: Arc::default(), ..self.clone() };
+        one.set_choice(problem, choice)?;
+        Ok(one)
+    }
+
     pub(crate) fn entry(&self, problem: &Problem) -> Option<(Choice, Origin)> {
         locked(&self.table).get(&problem.class()).copied()
     }

@@ -224,8 +224,8 @@ impl Field {
     fn enter(&mut self, gpu: &Gpu, operands: &Operands<'_>, choice: Choice, float: bool) -> Result<()> {
         let call = match operands.call(choice) {
             Ok(call) => call,
-            // What one variant has no room for, another may.
-            Err(e @ (Error::Limit { .. } | Error::Feature { .. })) if !self.trials.is_empty() => {
+            // What one variant has no room for, another may. The default tells whether the problem is one.
+            Err(e) if !self.trials.is_empty() => {
                 let verdict = Verdict::Refused(e.to_string());
                 self.trials.push(Trial { choice, nanoseconds: None, verdict });
                 self.ran.push(None);

@@ -231,8 +231,8 @@ impl<'g> Operands<'g> {
             return fail(format!("{p:?}: weights alone in int8 are packed, of one matrix"));
         }
         let mut rng = Rng(p.k as u64 * 31 + p.n as u64);
-        // The most that |a| and |b| may be, so that k products fit f32's 24 bits.
-        let room = 24u32.saturating_sub(bits(p.k));
+        // Bits of |a| and |b| together, so that k products fit f32's 24, with one to spare for units that drop the last.
+        let room = 23u32.saturating_sub(bits(p.k));
         let per_group = match &p.patch {
             Some(patch) => {
                 let [oh, ow] = patch.window.out_size(patch.size)?;
@@ -319,7 +319,7 @@ impl<'g> Operands<'g> {
             };
             let weights = b.tensor(b_element, &shape)?;
             let packed = match &p.patch {
-                Some(patch) => Some(conv(p, patch, None).pack(&weights)?),
+                Some(patch) => Some(conv(p, patch).pack(&weights)?),
                 None if p.layout == Layout::Packed || p.element == Element::I8 => {
                     Some(Packed::new(&weights, p.batch)?)
                 }
@@ -366,8 +366,8 @@ impl<'g> Operands<'g> {
 
     /// The call of a variant.
     pub fn call(&self, choice: Choice) -> Result<Call> {
-        let (p, kernels) = (&self.problem, self.gpu.kernels());
-        let (operand, blocking) = (Some(choice.operand), Some(choice.blocking));
+        let p = &self.problem;
+        let kernels = &self.gpu.kernels().with_choice(p, choice)?;
         let (a, b, out) = (self.a.view(), self.b.view(), self.out.view());
         let beside_b = self.beside_b.as_ref().map_or(b, Matrix::view);
         let epilogue = EpilogueBindings {
@@ -384,7 +384,7 @@ impl<'g> Operands<'g> {
                     Element::I8 => ConvOperands::Int8(epilogue),
                     _ => ConvOperands::Float(None),
                 };
-                Conv::with_kernels(kernels, &conv(p, patch, Some(choice)))?.bind(&ConvBindings {
+                Conv::with_kernels(kernels, &conv(p, patch))?.bind(&ConvBindings {
                     x: a,
                     batch: p.m / (oh * ow),
                     size: patch.size,
@@ -394,13 +394,7 @@ impl<'g> Operands<'g> {
                 })?
             }
             (None, Element::I8) => {
-                let d = GemmI8Descriptor {
-                    out: Element::I32,
-                    layout: p.layout,
-                    operand,
-                    blocking,
-                    ..Default::default()
-                };
+                let d = GemmI8Descriptor { out: Element::I32, layout: p.layout, ..Default::default() };
                 GemmI8::with_kernels(kernels, &d)?.bind(&GemmI8Bindings {
                     a,
                     b,
@@ -410,7 +404,7 @@ impl<'g> Operands<'g> {
                 })?
             }
             (None, element) if p.weight_only => {
-                let d = GemmWeightOnlyDescriptor { element, blocking, ..Default::default() };
+                let d = GemmWeightOnlyDescriptor { element, ..Default::default() };
                 GemmWeightOnly::with_kernels(kernels, &d)?.bind(&GemmWeightOnlyBindings {
                     a,
                     b,
@@ -420,7 +414,7 @@ impl<'g> Operands<'g> {
                 })?
             }
             (None, element) => {
-                let d = GemmDescriptor { element, layout: p.layout, operand, blocking, ..Default::default() };
+                let d = GemmDescriptor { element, layout: p.layout, ..Default::default() };
                 Gemm::with_kernels(kernels, &d)?.bind(&GemmBindings {
                     a,
                     b,
@@ -440,6 +434,10 @@ impl<'g> Operands<'g> {
                 op: OP,
                 detail: format!("{p:?} contradicts itself: its operands make {:?}", chosen.problem),
             }),
+            Some(chosen) if chosen.choice != choice => Err(Error::Argument {
+                op: OP,
+                detail: format!("{p:?} is bound as {:?}, not as {choice:?}", chosen.choice),
+            }),
             Some(_) => Ok(call),
         }
     }
@@ -453,7 +451,7 @@ impl<'g> Operands<'g> {
     }
 }
 
-fn conv(p: &Problem, patch: &Patch, choice: Option<Choice>) -> ConvDescriptor {
+fn conv(p: &Problem, patch: &Patch) -> ConvDescriptor {
     ConvDescriptor {
         element: p.element,
         out: if p.element == Element::I8 { Element::I32 } else { Element::F32 },
@@ -461,8 +459,8 @@ fn conv(p: &Problem, patch: &Patch, choice: Option<Choice>) -> ConvDescriptor {
         groups: p.batch,
         activation: Activation::Identity,
         b_zero_point: false,
-        operand: choice.map(|c| c.operand),
-        blocking: choice.map(|c| c.blocking),
+        operand: None,
+        blocking: None,
     }
 }
 

@@ -45,7 +45,9 @@ const SHAPES: [[usize; 3]; 5] =
 
 /// All that takes part.
 struct Field {
-    ours: Vec<Ours>,
+    ours: Ours,
+    /// Products alone have variants to choose among.
+    tuned: Ours,
     ort: Option<OnnxRuntime>,
     #[cfg(feature = "burn")]
     burn: burn::tensor::Device,
@@ -55,7 +57,8 @@ type Lanes<'a> = Result<Vec<Lane<'a>>, String>;
 
 impl Field {
     fn product<'a>(&'a self, p: &Product) -> Lanes<'a> {
-        let mut lanes: Vec<Lane> = self.ours.iter().flat_map(|ours| ours.products(p)).collect();
+        let mut lanes: Vec<Lane> =
+            [&self.ours, &self.tuned].into_iter().flat_map(|ours| ours.products(p)).collect();
         #[cfg(feature = "burn")]
         lanes.push(peers::burn::product(&self.burn, p));
         lanes.extend(self.ort.iter().flat_map(|ort| ort.products(p)));
@@ -64,33 +67,27 @@ impl Field {
     }
 
     fn minmax<'a>(&'a self, x: &Long) -> Lanes<'a> {
-        let mut lanes = Vec::new();
-        for ours in &self.ours {
-            lanes.extend(ours.minmax(x)?);
-        }
+        let mut lanes = self.ours.minmax(x)?;
         #[cfg(feature = "burn")]
         lanes.extend(peers::burn::minmax(&self.burn, x));
         lanes.extend(self.ort.iter().flat_map(|ort| ort.minmax(x)));
         lanes.extend(memcpy());
-        lanes.push(self.ours[0].copy()?);
+        lanes.push(self.ours.copy()?);
         Ok(lanes)
     }
 
     fn quantize<'a>(&'a self, x: &Long) -> Lanes<'a> {
-        let mut lanes = self.ours.iter().map(|ours| ours.quantize(x)).collect::<Result<Vec<_>, _>>()?;
+        let mut lanes = vec![self.ours.quantize(x)?];
         #[cfg(feature = "burn")]
         lanes.push(peers::burn::quantize(&self.burn, x));
         lanes.extend(self.ort.iter().flat_map(|ort| ort.quantize(x)));
         lanes.extend(memcpy());
-        lanes.push(self.ours[0].copy()?);
+        lanes.push(self.ours.copy()?);
         Ok(lanes)
     }
 
     fn quantize_dynamic<'a>(&'a self, x: &Long) -> Lanes<'a> {
-        let mut lanes = Vec::new();
-        for ours in &self.ours {
-            lanes.extend(ours.quantize_dynamic(x)?);
-        }
+        let mut lanes = self.ours.quantize_dynamic(x)?;
         #[cfg(feature = "burn")]
         lanes.push(peers::burn::quantize_dynamic(&self.burn, x));
         lanes.extend(self.ort.iter().flat_map(|ort| ort.quantize_dynamic(x)));
@@ -107,17 +104,20 @@ fn load() -> String {
 fn run(args: &Args) -> Result<(), String> {
     let start = std::time::Instant::now();
     let load_before = load();
-    let gpu =
-        pollster::block_on(Gpu::with_adapter_name(args.adapter.as_deref())).map_err(|e| e.to_string())?;
+    let open =
+        || pollster::block_on(Gpu::with_adapter_name(args.adapter.as_deref())).map_err(|e| e.to_string());
+    // What is tuned must not be found by what is not.
+    let (gpu, for_tuned) = (open()?, open()?);
     let info = gpu.device().adapter_info();
     let ort = args.onnxruntime.as_deref().map(OnnxRuntime::start).transpose()?;
     let field = Field {
-        ours: vec![Ours { gpu, peer: Peer::Weighbridge }],
+        ours: Ours { gpu, peer: Peer::Weighbridge },
+        tuned: Ours { gpu: for_tuned, peer: Peer::WeighbridgeTuned },
         ort,
         #[cfg(feature = "burn")]
         burn: peers::burn::device(info.device_type),
     };
-    let roofline = Roofline::measure(&field.ours[0].gpu).map_err(|e| e.to_string())?;
+    let roofline = Roofline::measure(&field.ours.gpu).map_err(|e| e.to_string())?;
 
     let mut groups = Vec::new();
     let chosen = |name: &str| args.filter.as_deref().is_none_or(|f| name.contains(f));

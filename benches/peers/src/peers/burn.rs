@@ -28,7 +28,7 @@ fn caught<T>(f: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 fn host<const D: usize>(t: Tensor<D>) -> Vec<f32> {
-    t.to_data_as::<f32>().to_vec::<f32>().expect("f32, as asked for")
+    t.to_data_as::<f32>().try_to_vec::<f32>().expect("f32, as asked for")
 }
 
 /// Times `call`, and checks `look(its result)`.
