@@ -238,7 +238,9 @@ impl Choice {
             // Slower by 1.7 to 2.1 times on a CPU adapter, which has neither the type nor the instruction.
             (Element::F16, false) if cpu => &[Operand::F16],
             (Element::F16, false) => &[Operand::F16, Operand::F16Native],
-            (Element::I8, false) => &[Operand::I8Wide, Operand::I8Dot],
+            // 1.6 times slower by the dot product, which lavapipe has no instruction for.
+            (Element::I8, false) if cpu => &[Operand::I8Wide],
+            (Element::I8, false) => &[Operand::I8Dot, Operand::I8Wide],
             (_, false) => &[Operand::F32],
         };
         let rows = problem.m.next_power_of_two().clamp(1, 8) as u32;
@@ -247,11 +249,13 @@ impl Choice {
                 Blocking::Direct { lanes: 8, rows: 1, quads: 1 },
                 Blocking::Direct { lanes: 8, rows: 1, quads: 2 },
                 Blocking::Direct { lanes: 8, rows: 1, quads: 4 },
+                Blocking::Direct { lanes: 8, rows: 1, quads: 8 },
             ]
         } else if cpu {
             &[
                 Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
                 Blocking::Broadcast { lanes: 8, groups: 1, quads: 2 },
+                Blocking::Broadcast { lanes: 8, groups: 1, quads: 4 },
                 Blocking::Broadcast { lanes: 8, groups: 2, quads: 2 },
                 Blocking::Broadcast { lanes: 8, groups: 4, quads: 1 },
                 Blocking::Broadcast { lanes: 8, groups: 4, quads: 2 },
@@ -344,17 +348,26 @@ impl Blocking {
         let (m, n) = (problem.m, problem.n);
         let subgroups = device.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8;
         match (info.device_type == wgpu::DeviceType::Cpu, subgroups) {
-            // One row is bound by the loads of b, of which wide blocks keep more in flight (1.6 times 8x8 broadcasts).
+            // One row is bound by the loads of b, of which wide blocks keep more in flight: on lavapipe, 1x1024x4096,
+            // 1x16 is 2.0 times as fast as an 8x8 broadcast in f32, 1.7 in f16 and 2.6 in int8.
             (true, _) if m == 1 => Blocking::Direct { lanes: 8, rows: 1, quads: if n > 256 { 4 } else { 1 } },
+            // On lavapipe, time of a run and of the first dispatch, which compiles:
+            // 512^3     f32 32x8 23 GFLOP/s a core, 16x8 18.5 (0.6 s and 0.27 s to compile); f16 35 and 29 (0.8, 0.33);
+            //           int8 33 and 39 GOP/s (1.1, 0.45).
+            // 4x1024x4096 (m, k, n)  8x16 against 8x8: 1.45 times as fast in f32 and f16, 1.2 in int8 (0.3 s, 0.15 s).
+            // The larger block is for products that take as long as that, or for plenty of columns.
             (true, true) => {
-                // On lavapipe 32x8 is 1.12 times as fast as 16x8 in f32 at 512^3 and 1.15 in f16, and takes twice as
-                // long to compile: worth it where one product takes as long as that. Of int8 16x8 is as fast.
                 let long = problem.element != Element::I8
                     && m.saturating_mul(n).saturating_mul(problem.k) >= 1 << 26;
+                let wide = m <= 8 && n.saturating_mul(problem.k) >= 1 << 22;
                 Blocking::Broadcast {
                     lanes: 8,
                     groups: m.div_ceil(8).next_power_of_two().clamp(1, if long { 4 } else { 2 }) as u32,
-                    quads: if n > 32 { 2 } else { 1 },
+                    quads: match n {
+                        0..=32 => 1,
+                        _ if wide => 4,
+                        _ => 2,
+                    },
                 }
             }
             (true, false) => Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
