@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # weighbridge beside burn, ONNX Runtime, gemm and candle: prints a table of ratios.
 #
-#   benches/peers/run.sh                              all, 4 minutes; the first time, burn's build: 24 minutes of a core
+#   benches/peers/run.sh                              all, about 5 minutes; before the first, burn's build: 24 of a core
 #   benches/peers/run.sh --markdown FILE              writes the tables there too
 #   benches/peers/run.sh --rounds 3 "f16 512x512x512" fewer turns, and only problems whose name contains that
 #   PEERS="onnxruntime" benches/peers/run.sh          without burn; "burn" is without ONNX Runtime, "" without both

@@ -167,8 +167,8 @@ fn run(args: &Args) -> Result<(), String> {
         this run is a part; {} rounds, {:.0} s.\n\
         Roofline of this run: {roofline}.\n\n\
         Products are rows x terms of a sum x columns. `x PEER` is how many times as fast as that peer weighbridge is, by \
-        the best of the rounds, in which all took turns. Every result was compared with f64: INVALID is wrong, or no \
-        result of the peer's on that device, and has no rate. Inputs and weights are on the device, and weighbridge's \
+        the best of the rounds, in which all took turns. Every result was compared with f64: INVALID is wrong \
+        and has no rate, none is what the peer does not do on that device. Inputs and weights are on the device, and weighbridge's \
         weights packed, before the time begins; a time ends when the device is done.\n",
         info.name,
         info.backend,
