@@ -180,7 +180,7 @@ fn modes(gpu: &Gpu, encoder: &Encoder) -> Vec<(&'static str, Model)> {
         ("dynamic by tensor", optimize::dynamic_int8(&model, &per_tensor).unwrap()),
         ("weights alone", optimize::weight_only(&model, &Default::default()).unwrap()),
     ];
-    if encoder.width() % 32 == 0 {
+    if encoder.width().is_multiple_of(32) {
         all.push(("weights alone in groups", optimize::weight_only(&model, &groups).unwrap()));
     }
     all.push(("float", model));

@@ -125,7 +125,8 @@ fn recording_allocates_what_wgpu_does_and_no_more() {
             })
         };
         // The first of each may fill caches of the thread.
-        (ours(), bare(sets));
+        ours();
+        bare(sets);
         let (ours, bare) = (ours(), bare(sets));
         println!("{what}: {ours} allocations for {dispatches} dispatches, {bare} by hand");
         assert_eq!(ours, bare, "{what}");

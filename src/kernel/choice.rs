@@ -346,6 +346,7 @@ impl Blocking {
     fn default_for(device: &wgpu::Device, problem: &Problem) -> Self {
         let info = device.adapter_info();
         let (m, n) = (problem.m, problem.n);
+        let products = m.saturating_mul(n).saturating_mul(problem.k).saturating_mul(problem.batch);
         let subgroups = device.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8;
         match (info.device_type == wgpu::DeviceType::Cpu, subgroups) {
             // One row is bound by the loads of b, of which wide blocks keep more in flight: on lavapipe, 1x1024x4096,
@@ -355,10 +356,11 @@ impl Blocking {
             // 512^3     f32 32x8 23 GFLOP/s a core, 16x8 18.5 (0.6 s and 0.27 s to compile); f16 35 and 29 (0.8, 0.33);
             //           int8 33 and 39 GOP/s (1.1, 0.45).
             // 4x1024x4096 (m, k, n)  8x16 against 8x8: 1.45 times as fast in f32 and f16, 1.2 in int8 (0.3 s, 0.15 s).
-            // The larger block is for products that take as long as that, or for plenty of columns.
+            // The larger block is for products that take as long as that, or for plenty of columns, and the smallest for
+            // those that take no time: of a network's first run on lavapipe compiling is nearly all.
+            (true, true) if products < 1 << 22 => Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
             (true, true) => {
-                let long = problem.element != Element::I8
-                    && m.saturating_mul(n).saturating_mul(problem.k) >= 1 << 26;
+                let long = problem.element != Element::I8 && products >= 1 << 26;
                 let wide = m <= 8 && n.saturating_mul(problem.k) >= 1 << 22;
                 Blocking::Broadcast {
                     lanes: 8,
