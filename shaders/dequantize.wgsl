@@ -41,7 +41,13 @@ fn main(
 //% end
     let t = (group.x + group.y * groups.x) * 64u + local;
     if t >= p.total { return; }
+//% if FLAT
+    let row = 0u;
+//% end
+//% if !FLAT
+    // One lane at a time on a CPU adapter.
     let row = t / p.units;
+//% end
     let unit = t - row * p.units;
     let at = row * p.x_pitch + unit * 4u;
 //% if X_VEC

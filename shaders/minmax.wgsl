@@ -134,20 +134,46 @@ fn main(
     let last = min(first + each, end);
     let step = 1u;
 //% end
+//% if !TEAM
+    // Counts up rather than dividing at each step: integer division is one lane at a time on a CPU adapter.
+    var row = first / p.units;
+    var rest = first - row * p.units;
+    var block = row / p.run_rows;
+    var in_run = row - block * p.run_rows;
+//% end
     for (var u = first; u < last; u += step) {
+//% if TEAM
         let row = u / p.units;
+        let rest = u - row * p.units;
         let block = row / p.run_rows;
-        let at = ((block * p.channels + channel) * p.run_rows + (row - block * p.run_rows)) * p.x_pitch;
+        let in_run = row - block * p.run_rows;
+//% end
+        let at = ((block * p.channels + channel) * p.run_rows + in_run) * p.x_pitch;
         // Sixteen elements a thread and iteration, as four vectors.
-        let unit = (u - row * p.units) * THREADS + local;
+        let unit = rest * THREADS + local;
         let column = unit * 16u;
         if column < p.columns {
             let v = load16(at, unit);
+//% if WHOLE
+            let all = vec4<bool>(true);
+            e = include(include(include(include(e, v.a, all), v.b, all), v.c, all), v.d, all);
+//% end
+//% if !WHOLE
             e = include(e, v.a, live4(column, p.columns));
             e = include(e, v.b, live4(column + 4u, p.columns));
             e = include(e, v.c, live4(column + 8u, p.columns));
             e = include(e, v.d, live4(column + 12u, p.columns));
+//% end
         }
+//% if !TEAM
+        rest += 1u;
+        let wrap = rest == p.units;
+        rest = select(rest, 0u, wrap);
+        in_run += select(0u, 1u, wrap);
+        let over = in_run == p.run_rows;
+        in_run = select(in_run, 0u, over);
+        block += select(0u, 1u, over);
+//% end
     }
     var lo = min(min(e.lo.x, e.lo.y), min(e.lo.z, e.lo.w));
     var hi = max(max(e.hi.x, e.hi.y), max(e.hi.z, e.hi.w));

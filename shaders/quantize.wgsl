@@ -25,6 +25,7 @@ fn quad(q: QuantParams, column: u32, x: vec4<f32>) -> u32 {
     let y = quantize4(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
         vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)));
 //% end
+    // Also where rows are whole sixteens: on lavapipe without the select it took 1.2 times as long.
     return pack4xI8(select(vec4<i32>(), y, live4(column, p.columns)));
 }
 
@@ -40,7 +41,13 @@ fn main(
 //% end
     let t = (group.x + group.y * groups.x) * 64u + local;
     if t >= p.total { return; }
+//% if FLAT
+    let row = 0u;
+//% end
+//% if !FLAT
+    // One lane at a time on a CPU adapter.
     let row = t / p.units;
+//% end
     let unit = t - row * p.units;
     let column = unit * 16u;
 //% if PER_ROW

@@ -111,23 +111,30 @@ const MOST_THREADS: u64 = 4096;
 /// Iterations of a thread: lavapipe gives an invocation 65,535 and then leaves its loops silently.
 const MOST_STEPS: u64 = 60_000;
 
-fn partial(element: Element, columns: bool, x_vec: bool, team: Team) -> Shader {
+fn partial(element: Element, columns: bool, x_vec: bool, team: Team, whole: bool, wide: bool) -> Shader {
     let consts = [
         ("X_F16", u32::from(element == Element::F16)),
         ("X_VEC", u32::from(x_vec && !columns)),
         ("COLUMNS", u32::from(columns)),
         ("TEAM", u32::from(team == Team::Workgroup)),
+        ("WHOLE", u32::from(whole)),
     ];
     let files = [
-        include_str!("../../shaders/common/load_float.wgsl"),
+        if wide {
+            include_str!("../../shaders/common/load_wide.wgsl")
+        } else {
+            include_str!("../../shaders/common/load_float.wgsl")
+        },
         include_str!("../../shaders/common/range.wgsl"),
         include_str!("../../shaders/minmax.wgsl"),
     ];
     let label = format!(
-        "minmax/{element:?} {}{}{}",
+        "minmax/{element:?} {}{}{}{}{}",
         if columns { "columns" } else { "rows" },
         if x_vec || columns { "" } else { " from words" },
         team.label(),
+        if whole { ", sixteens" } else { "" },
+        if wide { " by 64 bits" } else { "" },
     );
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
@@ -146,8 +153,9 @@ pub(crate) fn shaders() -> Vec<Shader> {
         for team in [Team::Workgroup, Team::Thread] {
             all.extend(
                 [(true, false), (false, false), (false, true)]
-                    .map(|(columns, x_vec)| partial(element, columns, x_vec, team)),
+                    .map(|(columns, x_vec)| partial(element, columns, x_vec, team, false, false)),
             );
+            all.push(partial(element, false, true, team, true, true));
         }
     }
     all
@@ -240,6 +248,7 @@ impl MinMax {
         }
         let columns = d.channels == Channels::Columns;
         let x_vec = !columns && rows::reads_vectors(&x);
+        let (whole, wide) = (x_vec && x.columns.is_multiple_of(16), x_vec && rows::loads_wide(device));
         let quads = x.columns.div_ceil(4).max(1);
         let (threads, most) = match self.team {
             Team::Workgroup => (64, MOST_GROUPS),
@@ -292,7 +301,7 @@ impl MinMax {
         let slots = [Slot::Uniform, Slot::Read, Slot::Write];
         let mut call = Call::default();
         let buffers = [uniform.clone(), x.binding(device, OP, "x")?, scratch.clone()];
-        let kernel = self.kernels.get(partial(d.element, columns, x_vec, self.team), &slots);
+        let kernel = self.kernels.get(partial(d.element, columns, x_vec, self.team, whole, wide), &slots);
         let groups = (parts * many * threads as u64).div_ceil(64);
         call.push(Dispatch::new(device, kernel, &buffers, kernel::grid(device, OP, groups)?));
         let tree = parts > 32;

@@ -52,6 +52,10 @@ struct Form {
     per: Per,
     x_vec: bool,
     out_vec: bool,
+    /// Whether there is one row, as of what is dense.
+    flat: bool,
+    /// 64-bit loads: `SHADER_INT64`.
+    wide: bool,
 }
 
 impl Form {
@@ -62,6 +66,7 @@ impl Form {
             ("X_F16", flag(f16)),
             ("OUT_F16", flag(f16)),
             ("X_VEC", flag(self.x_vec)),
+            ("FLAT", flag(self.flat)),
             ("OUT_VEC", flag(self.out_vec)),
             ("PER_ROW", flag(self.per == Per::Row)),
             ("PER_COLUMN", flag(self.per == Per::Column)),
@@ -70,8 +75,13 @@ impl Form {
             include_str!("../../shaders/common/elementwise_params.wgsl"),
             include_str!("../../shaders/common/quant_params.wgsl"),
         ];
+        let load = if self.wide {
+            include_str!("../../shaders/common/load_wide.wgsl")
+        } else {
+            include_str!("../../shaders/common/load_float.wgsl")
+        };
         let quantize = [
-            include_str!("../../shaders/common/load_float.wgsl"),
+            load,
             include_str!("../../shaders/common/quantize.wgsl"),
             include_str!("../../shaders/quantize.wgsl"),
         ];
@@ -82,12 +92,14 @@ impl Form {
         ];
         let files = [&common[..], if self.quantize { &quantize } else { &dequantize }].concat();
         let label = format!(
-            "{}/{:?} per {:?}{}{}",
+            "{}/{:?} per {:?}{}{}{}{}",
             if self.quantize { "quantize" } else { "dequantize" },
             self.element,
             self.per,
             if self.x_vec { "" } else { " from words" },
             if self.out_vec { "" } else { " to words" },
+            if self.flat { ", one row" } else { "" },
+            if self.wide { " by 64 bits" } else { "" },
         );
         Variant { label, enable: &[], consts: &consts, files: &files }.render()
     }
@@ -100,8 +112,10 @@ pub(crate) fn shaders() -> Vec<Shader> {
         for element in FLOATS {
             for per in [Per::Tensor, Per::Row, Per::Column] {
                 for vec in 0..4 {
-                    let form = Form { quantize, element, per, x_vec: vec & 1 != 0, out_vec: vec & 2 != 0 };
-                    all.push(form.shader());
+                    let (x_vec, out_vec) = (vec & 1 != 0, vec & 2 != 0);
+                    let form = Form { quantize, element, per, x_vec, out_vec, flat: false, wide: false };
+                    let wide = quantize && x_vec;
+                    all.extend([form, Form { flat: true, wide, ..form }].map(|f| f.shader()));
                 }
             }
         }
@@ -128,6 +142,8 @@ fn bind(
         per,
         x_vec: rows::reads_vectors(&x),
         out_vec: rows::writes_sixteens(&out),
+        flat: x.rows == 1,
+        wide: quantize && rows::reads_vectors(&x) && rows::loads_wide(kernels.device()),
     };
     rows::sixteens(kernels, op, form.shader(), &x, Some(&b.params), &out, [0.0; 2])
 }

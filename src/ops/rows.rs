@@ -49,6 +49,12 @@ impl Team {
     }
 }
 
+/// Whether loads of 64 bits are worth it: a CPU adapter loads each component by itself, and there are half as many.
+pub(crate) fn loads_wide(device: &wgpu::Device) -> bool {
+    device.adapter_info().device_type == wgpu::DeviceType::Cpu
+        && device.features().contains(wgpu::Features::SHADER_INT64)
+}
+
 /// Which quantization parameters an element has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Per {

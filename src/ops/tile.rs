@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{
     self, Blocking, Call, Chosen, Dispatch, Kernels, Layout, Operand, Shader, Slot, Variant,
 };
+use crate::ops::rows::loads_wide;
 use crate::ops::{Packed, function};
 use crate::tensor::{Element, View};
 
@@ -334,12 +335,11 @@ pub(crate) fn call(
     }
     let device = kernels.device();
     let cpu = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
-    form.wide = cpu
-        && form.a_vec
+    form.wide = form.a_vec
         && form.layout == Layout::Packed
         && form.operand != Operand::F16Native
         && !form.operand.matrix()
-        && device.features().contains(wgpu::Features::SHADER_INT64);
+        && loads_wide(device);
     let step = form.step();
     params.chunks = params.k_words.div_ceil(step);
     params.group_chunks = params.group_chunks.saturating_mul(4 / step);
