@@ -361,6 +361,8 @@ impl Blocking {
             (true, true) if products < 1 << 22 => Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
             (true, true) => {
                 let long = problem.element != Element::I8 && products >= 1 << 26;
+                // A patch read by words is dear to place, and is placed once for all rows of a block.
+                let long = long || (problem.patch.is_some() && !problem.aligned);
                 let wide = m <= 8 && n.saturating_mul(problem.k) >= 1 << 22;
                 Blocking::Broadcast {
                     lanes: 8,
