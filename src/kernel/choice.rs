@@ -26,7 +26,7 @@ pub enum Operand {
     /// f16 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
     F16I8,
     /// f16 on matrix units, summed in f32: [`Blocking::Matrix`]. Units need not round as IEEE does: to be held to the other
-    /// kinds on the device ([`Problem::extremes`]) before it is relied on.
+    /// kinds on the device before it is relied on: see [`crate::tune`].
     F16Matrix,
     /// int8 widened to f16, on matrix units, and folded into i32 every 1024 products: exact where the units add exact
     /// numbers exactly, which is to be seen on the device.
