@@ -9,13 +9,6 @@ fn a_chunk(word: u32) -> AChunk {
     return AChunk(x.xy, x.zw, y.xy, y.zw);
 }
 //% end
-//% if WIDE
-fn split_words(w: vec2<u64>) -> vec4<u32> {
-    let low = vec2<u32>(w);
-    let high = vec2<u32>(w >> vec2<u32>(32u));
-    return vec4<u32>(low.x, high.x, low.y, high.y);
-}
-//% end
 //% if A_CHUNKS_2
 alias AChunk = vec2<u32>;
 //% if WIDE

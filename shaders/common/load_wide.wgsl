@@ -3,11 +3,6 @@
 struct Sixteen { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
 @group(0) @binding(1) var<storage, read> x: array<vec2<u64>>;
 
-fn split_words(w: vec2<u64>) -> vec4<u32> {
-    let low = vec2<u32>(w);
-    let high = vec2<u32>(w >> vec2<u32>(32u));
-    return vec4<u32>(low.x, high.x, low.y, high.y);
-}
 //% if X_F16
 fn widen(w: vec2<u32>) -> vec4<f32> { return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)); }
 fn load16(row_word: u32, unit: u32) -> Sixteen {

@@ -121,7 +121,10 @@ fn partial(element: Element, columns: bool, x_vec: bool, team: Team, whole: bool
     ];
     let files = [
         if wide {
-            include_str!("../../shaders/common/load_wide.wgsl")
+            concat!(
+                include_str!("../../shaders/common/split_words.wgsl"),
+                include_str!("../../shaders/common/load_wide.wgsl")
+            )
         } else {
             include_str!("../../shaders/common/load_float.wgsl")
         },

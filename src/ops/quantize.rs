@@ -76,7 +76,10 @@ impl Form {
             include_str!("../../shaders/common/quant_params.wgsl"),
         ];
         let load = if self.wide {
-            include_str!("../../shaders/common/load_wide.wgsl")
+            concat!(
+                include_str!("../../shaders/common/split_words.wgsl"),
+                include_str!("../../shaders/common/load_wide.wgsl")
+            )
         } else {
             include_str!("../../shaders/common/load_float.wgsl")
         };

@@ -251,6 +251,7 @@ impl Form {
         let files = [
             include_str!("../../shaders/common/gemm_params.wgsl"),
             if operands.is_empty() { "" } else { self.operand.file() },
+            if self.wide { include_str!("../../shaders/common/split_words.wgsl") } else { "" },
             if operands.is_empty() { "" } else { include_str!("../../shaders/common/a_words.wgsl") },
             operands,
             layout,

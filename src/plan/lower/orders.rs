@@ -152,7 +152,7 @@ impl<'m> Lowering<'m> {
     /// Whether everything that reads a value is a Linear, perhaps through elementwise ops, so that weights can take
     /// the value's order.
     pub(super) fn only_linear_reads(&self, id: ValueId) -> bool {
-        let mut readers = self.model.nodes().iter().filter(|n| n.inputs.contains(&Some(id))).peekable();
+        let mut readers = self.readers[id.index()].iter().map(|&i| &self.model.nodes()[i]).peekable();
         readers.peek().is_some()
             && readers.all(|n| match n.op {
                 Op::Linear { .. } => n.inputs[1..].iter().all(|i| *i != Some(id)),
