@@ -2,8 +2,13 @@
 #![allow(clippy::disallowed_methods)] // submitting, writing and waiting happen here and nowhere else
 
 use crate::error::{Error, Result};
-use crate::kernel::{Call, Kernels};
+use crate::kernel::Kernels;
 use crate::tensor::{Element, Tensor, View};
+// A mapped buffer is announced to a thread that waits, on the web to a task that awaits.
+#[cfg(target_arch = "wasm32")]
+use futures_channel::oneshot::{Receiver, channel};
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::mpsc::{Receiver, channel};
 
 /// What a time was taken with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +40,19 @@ pub struct Timings {
 }
 
 /// Queries in a set, at most: WebGPU's limit.
+#[cfg(not(target_arch = "wasm32"))]
 const QUERIES: usize = 4096;
+
+/// Copies of buffers that are on their way to the host.
+pub(crate) struct Reading {
+    staging: wgpu::Buffer,
+    /// Bytes of each.
+    parts: Vec<u64>,
+    mapped: Receiver<Mapped>,
+}
+
+/// Whether it could be mapped.
+type Mapped = std::result::Result<(), wgpu::BufferAsyncError>;
 
 /// An adapter's device with its queue and kernels.
 pub struct Gpu {
@@ -198,37 +215,91 @@ impl Gpu {
         self.queue.submit([encoder.finish()])
     }
 
-    /// Waits until everything submitted is done.
+    /// Waits until everything submitted is done. Not on the web, where nothing may block.
     ///
     /// # Errors
     /// [`Error::Device`] where the device is lost.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(&self) -> Result<()> {
         self.poll(wgpu::PollType::wait_indefinitely())
     }
 
-    /// Waits until a submission is done.
+    /// Waits until a submission is done. Not on the web: see [`Gpu::finished`].
     ///
     /// # Errors
     /// [`Error::Device`] where the device is lost.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
         self.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None })
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     fn poll(&self, how: wgpu::PollType) -> Result<()> {
         self.device.poll(how).map(drop).map_err(|e| Error::Device(e.to_string()))
     }
 
-    /// Runs what `record` puts into a compute pass and copies the first bytes of buffers out, all in one submit. Waits
-    /// without an `await`, so that a lock can be held meanwhile.
+    /// Ready once a submission is done. Blocks like [`Gpu::wait_for`], but on the web, where it waits for everything
+    /// submitted.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device is lost.
+    pub async fn finished(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.wait_for(submission);
+        #[cfg(target_arch = "wasm32")]
+        {
+            let _ = submission;
+            let (sender, receiver) = channel();
+            // The receiver is gone only where nobody awaits any longer.
+            self.queue.on_submitted_work_done(move || {
+                let _ = sender.send(());
+            });
+            receiver.await.map_err(unanswered)
+        }
+    }
+
+    /// Runs what `record` puts into a compute pass and begins to copy the first bytes of buffers out, all in one submit:
+    /// the buffers may be used again at once.
+    pub(crate) fn start(
+        &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+        sources: &[(&wgpu::Buffer, u64)],
+    ) -> Result<Reading> {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        record(&mut encoder.begin_compute_pass(&Default::default()));
+        let parts: Vec<_> = sources.iter().map(|&(buffer, bytes)| (buffer, 0, bytes)).collect();
+        self.copy_out(encoder, &parts)
+    }
+
+    /// [`Gpu::start`], and waits without an `await`, so that a lock can be held meanwhile.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn run(
         &self,
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
         sources: &[(&wgpu::Buffer, u64)],
     ) -> Result<Vec<Vec<u32>>> {
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        record(&mut encoder.begin_compute_pass(&Default::default()));
-        let parts: Vec<_> = sources.iter().map(|&(buffer, bytes)| (buffer, 0, bytes)).collect();
-        self.copy_out(encoder, &parts)
+        let reading = self.start(record, sources)?;
+        self.wait_words(reading)
+    }
+
+    /// The words of each copy, once they are there.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn wait_words(&self, reading: Reading) -> Result<Vec<Vec<u32>>> {
+        self.wait()?;
+        // Another thread that polls the device may be the one that answers, a moment after the wait is over.
+        let mapped = reading.mapped.recv().map_err(unanswered)?;
+        collect(&reading.staging, &reading.parts, mapped)
+    }
+
+    /// The words of each copy. Blocks, but on the web.
+    pub(crate) async fn words(&self, reading: Reading) -> Result<Vec<Vec<u32>>> {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.wait_words(reading);
+        #[cfg(target_arch = "wasm32")]
+        {
+            let Reading { staging, parts, mapped } = reading;
+            collect(&staging, &parts, mapped.await.map_err(unanswered)?)
+        }
     }
 
     /// Copies words out of a buffer, after everything submitted before.
@@ -237,16 +308,16 @@ impl Gpu {
     /// [`Error::View`] where the buffer is shorter, [`Error::Device`] where the device is lost.
     pub async fn read_words(&self, buffer: &wgpu::Buffer, offset: u64, words: usize) -> Result<Vec<u32>> {
         let encoder = self.device.create_command_encoder(&Default::default());
-        let parts = self.copy_out(encoder, &[(buffer, offset, words as u64 * 4)])?;
-        Ok(parts.into_iter().flatten().collect())
+        let reading = self.copy_out(encoder, &[(buffer, offset, words as u64 * 4)])?;
+        Ok(self.words(reading).await?.into_iter().flatten().collect())
     }
 
-    /// Adds copies of `(buffer, offset, bytes)` to an encoder, submits it, waits, and returns what was copied.
+    /// Adds copies of `(buffer, offset, bytes)` to an encoder and submits it.
     fn copy_out(
         &self,
         mut encoder: wgpu::CommandEncoder,
         parts: &[(&wgpu::Buffer, u64, u64)],
-    ) -> Result<Vec<Vec<u32>>> {
+    ) -> Result<Reading> {
         for &(buffer, offset, bytes) in parts {
             if offset.checked_add(bytes).is_none_or(|end| end > buffer.size()) {
                 let detail = format!("{bytes} bytes at {offset} of a buffer of {}", buffer.size());
@@ -264,31 +335,19 @@ impl Gpu {
             encoder.copy_buffer_to_buffer(buffer, offset, &staging, at, bytes);
             at += bytes;
         }
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, mapped) = channel();
         encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |result| {
             // The receiver is gone only where waiting failed, and that error is the one to report.
             let _ = sender.send(result);
         });
         self.queue.submit([encoder.finish()]);
-        self.wait()?;
-        // Another thread that polls the device may be the one that answers, a moment after the wait is over.
-        match receiver.recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(Error::Device(e.to_string())),
-            Err(e) => return Err(Error::Device(format!("a read-back was not answered: {e}"))),
-        }
-        let view = staging.get_mapped_range(..).map_err(|e| Error::Device(e.to_string()))?;
-        let mut at = 0;
-        Ok(parts
-            .iter()
-            .map(|&(_, _, bytes)| {
-                let part = &view[at..at + bytes as usize];
-                at += bytes as usize;
-                bytemuck::pod_collect_to_vec(part)
-            })
-            .collect())
+        Ok(Reading { staging, parts: parts.iter().map(|p| p.2).collect(), mapped })
     }
+}
 
+/// Times. Not on the web: they are waited for.
+#[cfg(not(target_arch = "wasm32"))]
+impl Gpu {
     /// What [`Gpu::time`] takes times with on this device.
     pub fn clock(&self) -> Clock {
         let there = self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
@@ -302,7 +361,7 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::Device`] where the device is lost.
-    pub fn time(&self, calls: &[&Call]) -> Result<Timings> {
+    pub fn time(&self, calls: &[&crate::kernel::Call]) -> Result<Timings> {
         self.time_passes(calls.len(), |i, pass| calls[i].record(pass))
     }
 
@@ -370,12 +429,15 @@ impl Gpu {
             );
         }
         encoder.resolve_query_set(query_set, 0..count, &resolved, 0);
-        let words = self.copy_out(encoder, &[(&resolved, 0, bytes)])?.concat();
+        let reading = self.copy_out(encoder, &[(&resolved, 0, bytes)])?;
+        let words = self.wait_words(reading)?.concat();
         let ticks: Vec<u64> = words.chunks(2).map(|w| u64::from(w[0]) | u64::from(w[1]) << 32).collect();
         let period = f64::from(self.queue.get_timestamp_period());
         Ok(ticks.chunks(2).map(|t| t[1].saturating_sub(t[0]) as f64 * period).collect())
     }
+}
 
+impl Gpu {
     /// Reads a view back as a tensor of `shape`.
     ///
     /// # Errors
@@ -406,4 +468,23 @@ impl Gpu {
         let rows = shape.iter().rev().skip(1).product();
         self.read(&View::new(buffer, element, rows, columns), shape).await
     }
+}
+
+/// What was copied, from the mapped buffer.
+fn collect(staging: &wgpu::Buffer, parts: &[u64], mapped: Mapped) -> Result<Vec<Vec<u32>>> {
+    mapped.map_err(|e| Error::Device(e.to_string()))?;
+    let view = staging.get_mapped_range(..).map_err(|e| Error::Device(e.to_string()))?;
+    let mut at = 0;
+    Ok(parts
+        .iter()
+        .map(|&bytes| {
+            let part = &view[at..at + bytes as usize];
+            at += bytes as usize;
+            bytemuck::pod_collect_to_vec(part)
+        })
+        .collect())
+}
+
+fn unanswered(error: impl std::fmt::Display) -> Error {
+    Error::Device(format!("a submission was not answered: {error}"))
 }

@@ -57,9 +57,12 @@
 //! | [`profile`] | the time of each dispatch, beside what the device does at most |
 //! | [`evaluate`] | accuracy, agreement and latency of variants, and the report on them |
 #![deny(missing_docs)]
+// On the web a plan is shared within its one thread, and what tuning and profiling alone use is not used.
+#![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync, dead_code))]
 
 pub mod calibrate;
 pub mod error;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod evaluate;
 pub mod gpu;
 pub mod graph;
@@ -69,14 +72,17 @@ pub mod onnx;
 pub mod ops;
 pub mod optimize;
 pub mod plan;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod profile;
 pub mod quant;
 pub mod reference;
 mod session;
 pub mod tensor;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod tune;
 
 pub use error::{Error, Result};
 pub use gpu::Gpu;
 pub use session::Session;
+#[cfg(not(target_arch = "wasm32"))]
 pub use tune::Tuner;

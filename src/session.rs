@@ -5,8 +5,10 @@ use crate::gpu::Gpu;
 use crate::graph::Model;
 use crate::kernel::Chosen;
 use crate::plan::{Frame, Observe, Plan, PlanDescriptor, Weights};
+#[cfg(not(target_arch = "wasm32"))]
 use crate::profile::{self, Profile, Roofline};
 use crate::tensor::Tensor;
+#[cfg(not(target_arch = "wasm32"))]
 use crate::tune::{Tuned, Tuner};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +44,11 @@ impl Prepared {
         self.shapes.iter().map(|(n, s)| (n.as_str(), s.as_slice())).eq(inputs.iter().copied())
     }
 
+    /// The outputs' buffers, and how many bytes of each are theirs.
+    fn sources(&self) -> Vec<(&wgpu::Buffer, u64)> {
+        self.plan.outputs().iter().zip(&self.outputs).map(|(p, b)| (b, p.bytes())).collect()
+    }
+
     /// Puts the tensors where the plan reads them.
     pub fn write(&self, gpu: &Gpu, inputs: &[(&str, &Tensor)]) -> Result<()> {
         for (port, buffer) in self.plan.inputs().iter().zip(&self.inputs) {
@@ -71,6 +78,7 @@ pub(crate) struct Plans {
 
 impl Plans {
     /// Drops the plans, but not the weights: packed, they are the same for all variants.
+    #[cfg(not(target_arch = "wasm32"))]
     fn forget(&mut self) {
         self.kept.clear();
     }
@@ -104,7 +112,7 @@ pub struct Session<'g> {
     gpu: &'g Gpu,
     model: Model,
     plans: Mutex<Plans>,
-    /// Held from writing inputs to reading outputs: runs of the same shapes share their buffers.
+    /// Held from writing inputs to the submit that copies outputs out: runs of the same shapes share their buffers.
     turn: Mutex<()>,
 }
 
@@ -126,10 +134,13 @@ impl<'g> Session<'g> {
     pub async fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>> {
         let shapes: Vec<(&str, Vec<usize>)> = inputs.iter().map(|(n, t)| (*n, t.shape().to_vec())).collect();
         let prepared = self.prepare(&shapes)?;
-        let words = {
+        let reading = {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            self.run_prepared(&prepared, inputs)?
+            let sources = prepared.sources();
+            prepared.write(self.gpu, inputs)?;
+            self.gpu.start(|pass| prepared.frame.record(pass), &sources)?
         };
+        let words = self.gpu.words(reading).await?;
         let ports = prepared.plan.outputs();
         ports.iter().zip(words).map(|(p, w)| Tensor::from_device_words(&p.shape, p.element, &w)).collect()
     }
@@ -156,6 +167,7 @@ impl<'g> Session<'g> {
     ///
     /// # Errors
     /// See [`Session::run`] and [`Tuner::tune`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn tune(&self, tuner: &Tuner<'_>, inputs: &[(&str, Vec<usize>)]) -> Result<Vec<Tuned>> {
         let problems: Vec<_> = self.prepare(inputs)?.frame.chosen().map(|c| c.problem).collect();
         let tuned = tuner.tune_all(&problems, |_, _| ())?;
@@ -178,21 +190,17 @@ impl<'g> Session<'g> {
     ///
     /// # Errors
     /// See [`Session::run`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn profile(&self, inputs: &[(&str, &Tensor)], roofline: &Roofline, repeat: usize) -> Result<Profile> {
         let shapes: Vec<(&str, Vec<usize>)> = inputs.iter().map(|(n, t)| (*n, t.shape().to_vec())).collect();
         let prepared = self.prepare(&shapes)?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let run = || self.run_prepared(&prepared, inputs).map(drop);
+        let run = || {
+            prepared.write(self.gpu, inputs)?;
+            self.gpu.run(|pass| prepared.frame.record(pass), &prepared.sources()).map(drop)
+        };
         run()?;
         profile::measure(self.gpu, &prepared.plan, &prepared.frame, roofline, repeat, run)
-    }
-
-    /// Uploads, runs and reads the outputs' words back, for whoever has the turn.
-    fn run_prepared(&self, prepared: &Prepared, inputs: &[(&str, &Tensor)]) -> Result<Vec<Vec<u32>>> {
-        let ports = prepared.plan.outputs();
-        let sources: Vec<_> = ports.iter().zip(&prepared.outputs).map(|(p, b)| (b, p.bytes())).collect();
-        prepared.write(self.gpu, inputs)?;
-        self.gpu.run(|pass| prepared.frame.record(pass), &sources)
     }
 
     fn prepare(&self, inputs: &[(&str, Vec<usize>)]) -> Result<Arc<Prepared>> {

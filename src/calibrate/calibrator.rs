@@ -63,7 +63,8 @@ impl<'g> Calibrator<'g> {
         })
     }
 
-    /// Observes one batch: the inputs by name. Returns once it is submitted, and no more than a few are under way.
+    /// Observes one batch: the inputs by name. Returns once it is submitted, and no more than a few are under way; on the
+    /// web, where nothing may block, [`Calibrator::observe_all`] is what sees to that.
     ///
     /// # Errors
     /// See [`crate::Session::run`].
@@ -72,10 +73,9 @@ impl<'g> Calibrator<'g> {
         let update = Update::Accumulate(self.observer);
         let observe = Observe { values: &self.values, states: &self.states, update };
         let prepared = self.plans.get(self.gpu, &self.model, &shapes, Some(observe))?;
-        while self.in_flight.len() >= IN_FLIGHT {
-            if let Some(oldest) = self.in_flight.pop_front() {
-                self.gpu.wait_for(oldest)?;
-            }
+        #[cfg(not(target_arch = "wasm32"))]
+        while let Some(oldest) = self.too_many() {
+            self.gpu.wait_for(oldest)?;
         }
         prepared.write(self.gpu, inputs)?;
         self.in_flight.push_back(self.gpu.submit(|pass| prepared.frame.record(pass)));
@@ -95,9 +95,17 @@ impl<'g> Calibrator<'g> {
         while let Some(batch) = batches.next().await {
             let batch = batch?;
             let inputs: Vec<(&str, &Tensor)> = batch.iter().map(|(n, t)| (n.as_str(), t)).collect();
+            while let Some(oldest) = self.too_many() {
+                self.gpu.finished(oldest).await?;
+            }
             self.observe(&inputs)?;
         }
         Ok(())
+    }
+
+    /// The batch to wait for before the next is submitted.
+    fn too_many(&mut self) -> Option<wgpu::SubmissionIndex> {
+        if self.in_flight.len() < IN_FLIGHT { None } else { self.in_flight.pop_front() }
     }
 
     /// Reads the ranges back.

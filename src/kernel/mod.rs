@@ -7,7 +7,7 @@ mod describe;
 mod source;
 
 pub use blocking::{Blocking, has_matrix_units};
-#[cfg(feature = "serde")]
+#[cfg(all(feature = "serde", not(target_arch = "wasm32")))]
 pub(crate) use cache::write_whole;
 pub(crate) use choice::choose;
 pub use choice::{Choice, Chosen, Layout, Measured, Operand, Origin, Patch, Problem};

@@ -367,7 +367,7 @@ impl<'m> Lowering<'m> {
         shapes: String,
         why: &'static str,
         matrices: &[Matrix],
-        bind: impl Fn(&Scope<'_>) -> Result<Call> + Send + Sync + 'static,
+        bind: impl Fn(&Scope<'_>) -> Result<Call> + wgpu::WasmNotSendSync + 'static,
     ) {
         let touched = matrices.iter().filter_map(|m| match m.home {
             Home::Need(i) => Some(i),

@@ -142,7 +142,11 @@ impl<'a> Scope<'a> {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 type Bind = Box<dyn Fn(&Scope<'_>) -> Result<Call> + Send + Sync>;
+/// On the web wgpu's types stay in their thread.
+#[cfg(target_arch = "wasm32")]
+type Bind = Box<dyn Fn(&Scope<'_>) -> Result<Call>>;
 
 /// One op of the plan.
 pub(crate) struct Step {
