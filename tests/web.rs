@@ -31,7 +31,7 @@ const CLASSES: [&str; 10] = [
 const IMAGES: [usize; 10] = [19, 2, 1, 13, 6, 8, 4, 9, 18, 0];
 /// How far a browser's probabilities may be from these. int8 rounds, and a sum on the edge falls either way.
 const TOLERANCES: [(&str, f64); 4] =
-    [("fp32", 1e-4), ("fp16", 2e-3), ("static-int8", 0.03), ("dynamic-int8", 0.03)];
+    [("fp32", 1e-4), ("fp16", 2e-3), ("static-int8", 0.01), ("dynamic-int8", 0.01)];
 
 /// The bytes of an array, of which some are left out where they are many.
 fn bytes(file: &[u8], count: usize) -> Vec<u8> {

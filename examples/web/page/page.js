@@ -3,10 +3,10 @@ import { PIXELS, SIZE, bytes, paint, stroke } from "./images.js";
 
 const CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 const VARIANTS = [
-  ["fp32", "as it was trained"],
-  ["fp16", "weights and activations in half precision"],
-  ["static-int8", "8 bits, ranges measured beforehand"],
-  ["dynamic-int8", "8 bits, ranges measured as it runs"],
+  ["fp32", "as trained"],
+  ["fp16", "half precision"],
+  ["static-int8", "8 bits, ranges calibrated"],
+  ["dynamic-int8", "8 bits, ranges as it runs"],
 ];
 /** Test images that are loaded, and that are shown at a time. */
 const LOADED = 600;
@@ -48,8 +48,10 @@ function fail(title, detail) {
   for (const id of ["more", "measure"]) at(id).disabled = true;
 }
 
-function say(text) {
+/** What goes on; only for those who hear the page, where the cards show the same. */
+function say(text, shown = true) {
   at("status").textContent = text;
+  at("status").classList.toggle("heard", !shown);
 }
 
 const percent = (p) => `${p >= 0.9995 ? 100 : (100 * p).toFixed(p < 0.1 ? 1 : 0)} %`;
@@ -92,13 +94,13 @@ function show(answers) {
     const same = first === best(answers[0]);
     beside.classList.toggle("differs", !same);
     beside.textContent =
-      i === 0 ? "what the others are held to" : `${same ? "agrees" : "differs"}, ${(100 * apart).toFixed(2)} points apart`;
+      i === 0 ? "the reference" : `${same ? "agrees" : "differs"}, ${(100 * apart).toFixed(2)} points apart`;
     const time = median(times);
     part(".time").replaceChildren(`${time.toFixed(2)} ms `, small(i === 0 ? "" : `${Math.round((100 * time) / reference)} %`));
     element.dataset.answer = CLASSES[first];
     element.dataset.probabilities = JSON.stringify([...answer]);
   });
-  say(`${VARIANTS.map(([name], i) => `${name}: ${CLASSES[best(answers[i])]}, ${percent(answers[i][best(answers[i])])}`).join("; ")}.`);
+  say(`${VARIANTS.map(([name], i) => `${name}: ${CLASSES[best(answers[i])]}, ${percent(answers[i][best(answers[i])])}`).join("; ")}.`, false);
 }
 
 function small(text) {
