@@ -40,6 +40,11 @@
 //! the specification to results computed by PyTorch and ONNX Runtime. Sums of f16 products are in f32. Sums of int8
 //! products are exact.
 //!
+//! # On the web
+//!
+//! With feature `web` the crate builds for `wasm32-unknown-unknown` and runs on WebGPU. What waits for the device is not there:
+//! [`Gpu::wait`], [`Gpu::time`], [`tune`], [`profile`] and [`evaluate`]. `examples/web` is a page.
+//!
 //! # The rooms
 //!
 //! | module | what it is for |
