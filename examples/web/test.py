@@ -4,7 +4,8 @@
     test.py FOLDER [--pictures FOLDER]
 
 Ten test images are clicked, and the answers of all variants are held to those of the native crate in answers.json,
-which tests/web.rs holds to the crate. A garment is drawn by mouse; and a browser without WebGPU is told so.
+which tests/web.rs holds to the crate: with the kernels for processors, and once more with those for GPUs. A garment is
+drawn by mouse; and a browser without WebGPU is told so.
 Needs Python 3 and nothing else: Chromium is driven through a pipe.
 """
 
@@ -228,6 +229,16 @@ def check_drawing(page):
         f"{name} {took}" for name, (_, _, took, _) in page.answers().items()))
 
 
+def check_gpu_kernels(browser, url):
+    """The kernels that a GPU would get: tiles in workgroup memory, and dot4I8Packed."""
+    with Page(browser, before="Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false })") as page:
+        page.open(url)
+        if "processor" in page.value("document.getElementById('device').textContent"):
+            raise Wrong("the adapter still calls itself a processor")
+        print("with the kernels for GPUs:")
+        check_images(page)
+
+
 def check_without(browser, url):
     for what, before, says in (
         ("WebGPU", "delete Navigator.prototype.gpu", "There is no WebGPU here."),
@@ -293,6 +304,7 @@ def main():
                 check_images(page)
                 check_drawing(page)
                 check_without(browser, url)
+                check_gpu_kernels(browser, url)
                 if sys.argv[2:3] == ["--pictures"]:
                     pictures(browser, url, page, pathlib.Path(sys.argv[3]))
                 if browser.complaints:
@@ -306,6 +318,8 @@ def main():
 
 
 if __name__ == "__main__":
+    # Whoever ends this ends the browser too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("web: ended from outside"))
     try:
         main()
     except Wrong as wrong:

@@ -51,7 +51,8 @@ impl Device {
         let complained = failed.clone();
         gpu.device().on_uncaptured_error(Arc::new(move |e| keep(&complained, e.to_string())));
         let lost = failed.clone();
-        gpu.device().set_device_lost_callback(move |_, why| keep(&lost, format!("the device is lost: {why}")));
+        gpu.device()
+            .set_device_lost_callback(move |_, why| keep(&lost, format!("the device is lost: {why}")));
         Ok(Self { gpu, failed })
     }
 
@@ -67,9 +68,9 @@ impl Device {
 
     /// The ranges of a network's activations, measured over images of 28 x 28 bytes each.
     pub async fn calibrate(&self, network: &Network, images: Vec<u8>) -> Result<Ranges> {
-        let batches = images.chunks(BATCH * SIZE * SIZE).map(|pixels| {
-            Ok(vec![(network.input.clone(), tensor(pixels)?)])
-        });
+        let batches = images
+            .chunks(BATCH * SIZE * SIZE)
+            .map(|pixels| Ok(vec![(network.input.clone(), tensor(pixels)?)]));
         let mut calibrator = Calibrator::new(self.gpu, &network.model, Observer::MinMax)?;
         calibrator.observe_all(stream::iter(batches)).await?;
         let ranges = calibrator.finish().await?;
