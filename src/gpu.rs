@@ -71,7 +71,8 @@ impl Gpu {
     }
 
     /// The adapter whose name contains `name` (without regard to case), or the fastest: a discrete GPU before an
-    /// integrated one before a software one. `WGPU_BACKEND` limits the backends.
+    /// integrated one before a software one. `WGPU_BACKEND` limits the backends. On the web there is one adapter, which
+    /// the browser chooses.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] where there is none, naming those that there are; [`Error::Device`] where the device
