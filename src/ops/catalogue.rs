@@ -63,9 +63,11 @@ fn plain(operand: Operand, blocking: Blocking, source: Source) -> Form {
         activate: false,
         function: None,
         a_vec: true,
+        one: false,
         out_vec: false,
         fold: false,
         wide: false,
+        paired: false,
         stage: Stage::Whole,
         int8: Int8::default(),
     }
@@ -158,9 +160,19 @@ fn more() -> Vec<Form> {
                     push(Form { a_vec, ..plain(operand, blocking, source) });
                 }
             }
+            if source == Source::Patch && operand != Operand::F32 && !native {
+                for blocking in BLOCKINGS {
+                    push(Form { a_vec: false, one: true, ..plain(operand, blocking, source) });
+                }
+            }
             for blocking in BLOCKINGS {
                 if !native {
-                    push(Form { wide: true, ..plain(operand, blocking, source) });
+                    let wide = Form { wide: true, ..plain(operand, blocking, source) };
+                    push(wide);
+                    let pairs = matches!(blocking, Blocking::Direct { quads: 4, .. });
+                    if pairs && !operand.weight_only() {
+                        push(Form { paired: true, ..wide });
+                    }
                 }
             }
             for a_vec in BOTH.into_iter().filter(|vec| *vec || !native) {

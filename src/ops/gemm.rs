@@ -169,9 +169,11 @@ impl Gemm {
             activate,
             function,
             a_vec: aligned,
+            one: false,
             out_vec: out_vec(&b.out) && fours([params.n, params.out_first, params.out_head]),
             fold: false,
             wide: false,
+            paired: false,
             stage: Stage::Whole,
             int8: Int8::default(),
         };

@@ -210,9 +210,11 @@ impl GemmWeightOnly {
             activate,
             function,
             a_vec: problem.aligned,
+            one: false,
             out_vec: out_vec(&b.out),
             fold: false,
             wide: false,
+            paired: false,
             stage: Stage::Whole,
             int8: Int8::default(),
         };

@@ -55,6 +55,11 @@ pub(crate) fn loads_wide(device: &wgpu::Device) -> bool {
         && device.features().contains(wgpu::Features::SHADER_INT64)
 }
 
+/// Whether rows are to be read by such loads: they are made of whole vectors of four.
+pub(crate) fn reads_wide(device: &wgpu::Device, x: &View<'_>) -> bool {
+    loads_wide(device) && x.bytes().is_multiple_of(32) && (x.rows <= 1 || x.pitch.is_multiple_of(8))
+}
+
 /// Which quantization parameters an element has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Per {
@@ -149,6 +154,33 @@ pub(crate) fn reads_vectors(view: &View<'_>) -> bool {
 /// Whether rows may be written sixteen elements at a time: nothing but the row is in its last vector.
 pub(crate) fn writes_sixteens(view: &View<'_>) -> bool {
     view.columns.is_multiple_of(16) && (view.rows <= 1 || view.pitch.is_multiple_of(4))
+}
+
+/// The columns of rows that are too narrow to be worth taking in sixteens, else 0: an image of one channel takes a
+/// sixteenth of the loads.
+pub(crate) fn narrow(x: &View<'_>) -> u32 {
+    if x.rows > 1 && x.columns <= 4 { x.columns as u32 } else { 0 }
+}
+
+/// What loads sixteen neighbours of such rows, or of others, by words.
+pub(crate) fn load(narrow: u32) -> &'static str {
+    match narrow {
+        0 => include_str!("../../shaders/common/load_float.wgsl"),
+        _ => include_str!("../../shaders/common/load_narrow.wgsl"),
+    }
+}
+
+/// What stores them.
+pub(crate) fn store(narrow: u32) -> &'static str {
+    match narrow {
+        0 => include_str!("../../shaders/common/store16.wgsl"),
+        _ => include_str!("../../shaders/common/store_narrow.wgsl"),
+    }
+}
+
+/// And how this is told from others.
+pub(crate) fn narrow_label(narrow: u32) -> &'static str {
+    ["", " of one column", " of two columns", " of three columns", " of four columns"][narrow as usize]
 }
 
 /// The views as single rows, where none has padding or gaps and nothing differs between rows.

@@ -107,10 +107,14 @@ pub(crate) struct Form {
     /// Flag of the function that it ends in.
     pub function: Option<&'static str>,
     pub a_vec: bool,
+    /// A word of a row holds one element: patches of an image of one channel.
+    pub one: bool,
     pub out_vec: bool,
     pub fold: bool,
     /// 64-bit loads: `SHADER_INT64`.
     pub wide: bool,
+    /// Of eight columns of `b` at once.
+    pub paired: bool,
     pub stage: Stage,
     pub int8: Int8,
 }
@@ -148,7 +152,9 @@ impl Form {
         let direct = |lanes, parts, rows, quads| {
             let consts =
                 vec![("LANES", lanes), ("PARTS", parts), ("PARTED", u32::from(parts > 1)), ("ROWS", rows)];
-            (include_str!("../../shaders/gemm_direct.wgsl"), [consts, vec![("Q", quads)]].concat())
+            let pair = 1 + u32::from(self.paired);
+            let columns = vec![("Q", quads), ("PAIR", pair), ("PAIRS", quads / pair)];
+            (include_str!("../../shaders/gemm_direct.wgsl"), [consts, columns].concat())
         };
         match self.blocking {
             Blocking::Broadcast { lanes, groups, quads } => (
@@ -204,6 +210,7 @@ impl Form {
             ("STEP", self.step()),
             ("SPLIT", flag(self.stage == Stage::Part)),
             ("WIDE", flag(self.wide)),
+            ("PAIRED", flag(self.paired)),
             ("FOLD", flag(self.fold)),
             ("INT", flag(int)),
             ("PER_WORD", per_word),
@@ -250,7 +257,7 @@ impl Form {
         };
         let files = [
             include_str!("../../shaders/common/gemm_params.wgsl"),
-            if operands.is_empty() { "" } else { self.operand.file() },
+            if operands.is_empty() { "" } else { self.operand.file(self.one) },
             if self.wide { include_str!("../../shaders/common/split_words.wgsl") } else { "" },
             if operands.is_empty() { "" } else { include_str!("../../shaders/common/a_words.wgsl") },
             operands,
@@ -285,7 +292,12 @@ impl Form {
                 Layout::Kn => " b[k,n]",
                 Layout::Packed => "",
             },
-            if self.a_vec || operands.is_empty() { "" } else { " by words" },
+            match (self.a_vec, self.one) {
+                _ if operands.is_empty() => "",
+                (true, _) => "",
+                (false, false) => " by words",
+                (false, true) => " of one channel",
+            },
             match (self.source, self.stage) {
                 (Source::Heads, Stage::Whole | Stage::Part) => " heads",
                 _ => "",
@@ -341,13 +353,18 @@ pub(crate) fn call(
         && form.operand != Operand::F16Native
         && !form.operand.matrix()
         && loads_wide(device);
+    // Where each row of the last panel begins on eight columns, too.
+    form.paired = form.wide
+        && !form.operand.weight_only()
+        && [params.b_pitch, params.b_batch].iter().all(|words| words.is_multiple_of(8))
+        && matches!(form.blocking, Blocking::Direct { quads, .. } | Blocking::Parted { quads, .. } if quads % 2 == 0);
     let step = form.step();
     params.chunks = params.k_words.div_ceil(step);
     params.group_chunks = params.group_chunks.saturating_mul(4 / step);
     // Sums of 1024 products of int8: see the shaders.
     let groups = form.operand.weight_only() && params.group_chunks < params.chunks;
-    form.fold =
-        groups || (matches!(form.operand, Operand::I8Wide | Operand::I8Matrix) && params.k_words > 256);
+    let in_f32 = form.one || matches!(form.operand, Operand::I8Wide | Operand::I8Matrix);
+    form.fold = groups || (form.is_int8() && in_f32 && params.k_words > 256);
     let asked = form.blocking.split().min(params.chunks).max(1);
     // Whole groups, whole folds or whole tiles of k in each part.
     let unit = match (groups, form.fold) {
