@@ -45,8 +45,7 @@ fn main(
     let row = 0u;
 //% end
 //% if !FLAT
-    // One lane at a time on a CPU adapter.
-    let row = t / p.units;
+    let row = quotient(t, p.units);
 //% end
     let unit = t - row * p.units;
     let at = row * p.x_pitch + unit * 4u;

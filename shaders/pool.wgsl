@@ -1,10 +1,11 @@
-// Max and average pools over channels-last images [n, height, width, channels]: a thread computes four channels of one
-// output pixel.
+// Max and average pools over channels-last images [n, height, width, channels]: a thread computes some channels of one
+// output pixel, a vector of four words where pixels are made of these (VEC), else four channels. What finding a pixel
+// costs is shared by as many channels as that.
 struct Params {
     total: u32,        // threads
-    quads: u32,        // fours of channels
+    units: u32,        // of a pixel: what a thread computes
     channels: u32,
-    taps: u32,         // of the window
+    taps: u32,         // of the window, row by row
     kernel_x: u32,
     x_pitch: u32,      // words from pixel to pixel
     out_pitch: u32,    // words from pixel to pixel
@@ -23,27 +24,54 @@ struct Params {
     lowest: f32,       // negative infinity, which WGSL has no literal for
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<u32>;               // [n * height * width, channels]
 @group(0) @binding(2) var<storage, read> params: array<QuantParams>;  // int8 average: one, of x and of out
-@group(0) @binding(3) var<storage, read_write> out: array<u32>;       // [n * out_height * out_width, channels]
+//% if VEC
+@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;               // [n * height * width, channels]
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<u32>>;       // [n * out_height * out_width, channels]
+//% end
+//% if !VEC
+@group(0) @binding(1) var<storage, read> x: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<u32>;
+//% end
 
 //% if I8
 alias Sum = vec4<i32>;
-fn load4(at: u32, column: u32) -> vec4<i32> { return unpack4xI8(x[at + column / 4u]); }
+//% end
+//% if !I8
+alias Sum = vec4<f32>;
+//% end
+//% if VEC
+// The j-th elements of four words.
+//% if I8
+fn part(w: vec4<u32>, j: u32) -> Sum { return bitcast<vec4<i32>>(w << vec4<u32>(24u - 8u * j)) >> vec4<u32>(24u); }
 //% end
 //% if F16
-alias Sum = vec4<f32>;
-fn load4(at: u32, column: u32) -> vec4<f32> {
-    let word = at + column / 2u;
-    return vec4<f32>(unpack2x16float(x[word]), unpack2x16float(x[word + 1u]));
+fn half_of(w: vec4<u32>, j: u32) -> vec4<u32> { return (w >> vec4<u32>(16u * j)) & vec4<u32>(0xffffu); }
+fn part(w: vec4<u32>, j: u32) -> Sum {
+    let h = half_of(w, j);
+    return Sum(unpack2x16float(h.x).x, unpack2x16float(h.y).x, unpack2x16float(h.z).x, unpack2x16float(h.w).x);
 }
 //% end
 //% if F32
-alias Sum = vec4<f32>;
-fn load4(at: u32, column: u32) -> vec4<f32> {
-    let word = at + column;
-    return bitcast<vec4<f32>>(vec4<u32>(x[word], x[word + 1u], x[word + 2u], x[word + 3u]));
+fn part(w: vec4<u32>, j: u32) -> Sum { return bitcast<Sum>(w); }
+//% end
+//% end
+//% if !VEC
+//% if I8
+fn load4(at: u32, column: u32) -> Sum { return unpack4xI8(x[at + column / 4u]); }
+//% end
+//% if F16
+fn load4(at: u32, column: u32) -> Sum {
+    let word = at + column / 2u;
+    return Sum(unpack2x16float(x[word]), unpack2x16float(x[word + 1u]));
 }
+//% end
+//% if F32
+fn load4(at: u32, column: u32) -> Sum {
+    let word = at + column;
+    return bitcast<Sum>(vec4<u32>(x[word], x[word + 1u], x[word + 2u], x[word + 3u]));
+}
+//% end
 //% end
 
 //% if AVERAGE
@@ -56,6 +84,15 @@ fn mean_i32(sum: i32, count: i32) -> i32 {
     let r = q + select(0, 1, twice > count || (twice == count && (q & 1) == 1));
     return select(r, -r, sum < 0);
 }
+fn mean(sum: Sum, count: u32) -> Sum {
+    let c = i32(count);
+    let limits = params[0].limits;
+    return clamp(vec4<i32>(mean_i32(sum.x, c), mean_i32(sum.y, c), mean_i32(sum.z, c), mean_i32(sum.w, c))
+        + params[0].zero_point, vec4<i32>(qmin_of(limits)), vec4<i32>(qmax_of(limits)));
+}
+//% end
+//% if !I8
+fn mean(sum: Sum, count: u32) -> Sum { return sum / f32(count); }
 //% end
 //% end
 
@@ -67,74 +104,115 @@ fn main(
 ) {
     let t = (group.x + group.y * groups.x) * 64u + local;
     if t >= p.total { return; }
-    let row = t / p.quads;
-    let column = (t - row * p.quads) * 4u;
-    let line = row / p.out_width;
-    let n = line / p.out_height;
+    let row = quotient(t, p.units);
+    let unit = t - row * p.units;
+    let line = quotient(row, p.out_width);
+    let n = quotient(line, p.out_height);
     // From the start of the padding.
     let top = (line - n * p.out_height) * p.stride_y;
     let left = (row - line * p.out_width) * p.stride_x;
 //% if AVERAGE
-    var y = Sum();
     var count = 0u;
 //% if I8
-    let zero = params[0].zero_point;
+    let zero = Sum(params[0].zero_point);
 //% end
+//% end
+//% for j in PARTS
+//% if AVERAGE
+    var y#j = Sum();
 //% end
 //% if !AVERAGE
 //% if I8
-    var y = vec4<i32>(-128);
+    var y#j = Sum(-128);
 //% end
 //% if !I8
-    var y = vec4<f32>(p.lowest);
+    var y#j = Sum(p.lowest);
+//% end
+//% if KEEP_BITS
+    var bits#j = vec4<u32>(0xfc00u);
 //% end
 //% end
+//% end
+    var from_y = top;
+    var from_x = left;
+    var tap_x = 0u;
     for (var tap = 0u; tap < p.taps; tap++) {
-        let tap_y = tap / p.kernel_x;
-        let from_y = top + tap_y * p.dilation_y;
-        let from_x = left + (tap - tap_y * p.kernel_x) * p.dilation_x;
         // Before the image, the difference wraps to a large number.
         let image_y = from_y - p.pad_y;
         let image_x = from_x - p.pad_x;
-        let hit = image_y < p.height && image_x < p.width;
 //% if INCLUDE_PAD
         // What lies beyond even the padding, in ceil mode, never counts.
         count += select(0u, 1u, from_y < p.padded_height && from_x < p.padded_width);
 //% end
-        if hit {
+        if image_y < p.height && image_x < p.width {
             let at = ((n * p.height + image_y) * p.width + image_x) * p.x_pitch;
-            let v = load4(at, column);
+//% if VEC
+            let words = x[at / 4u + unit];
+//% end
+//% for j in PARTS
+//% if VEC
+            let v#j = part(words, #ju);
+//% end
+//% if !VEC
+            let v#j = load4(at, unit * 4u);
+//% end
 //% if AVERAGE
 //% if I8
-            y += v - vec4<i32>(zero);
+            y#j += v#j - zero;
 //% end
 //% if !I8
-            y += v;
+            y#j += v#j;
 //% end
+//% end
+//% if !AVERAGE
+//% if KEEP_BITS
+            bits#j = select(bits#j, half_of(words, #ju), v#j > y#j);
+//% end
+            y#j = select(y#j, v#j, v#j > y#j);
+//% end
+//% end
+//% if AVERAGE
 //% if !INCLUDE_PAD
             count += 1u;
 //% end
 //% end
-//% if !AVERAGE
-            y = select(y, v, v > y);
-//% end
         }
+        // Counts up rather than dividing at each tap.
+        tap_x += 1u;
+        let over = tap_x == p.kernel_x;
+        tap_x = select(tap_x, 0u, over);
+        from_x = select(from_x + p.dilation_x, left, over);
+        from_y += select(0u, p.dilation_y, over);
     }
 //% if AVERAGE
     count = max(count, 1u);
-//% if I8
-    let c = i32(count);
-    let limits = params[0].limits;
-    y = clamp(vec4<i32>(mean_i32(y.x, c), mean_i32(y.y, c), mean_i32(y.z, c), mean_i32(y.w, c)) + zero,
-        vec4<i32>(qmin_of(limits)), vec4<i32>(qmax_of(limits)));
-//% end
-//% if !I8
-    y /= f32(count);
+//% for j in PARTS
+    y#j = mean(y#j, count);
 //% end
 //% end
-    // Channels past the last are stored as zeros where they share a word with real ones.
-    y = select(Sum(), y, vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.channels));
     let to = row * p.out_pitch;
+//% if VEC
+    var result = vec4<u32>();
+//% for j in PARTS
+//% if I8
+    result |= (bitcast<vec4<u32>>(y#j) & vec4<u32>(255u)) << vec4<u32>(8u * #ju);
+//% end
+//% if KEEP_BITS
+    result |= bits#j << vec4<u32>(16u * #ju);
+//% end
+//% if NARROW
+    result |= vec4<u32>(f16_bits(y#j.x), f16_bits(y#j.y), f16_bits(y#j.z), f16_bits(y#j.w)) << vec4<u32>(16u * #ju);
+//% end
+//% if F32
+    result = bitcast<vec4<u32>>(y#j);
+//% end
+//% end
+    out[to / 4u + unit] = result;
+//% end
+//% if !VEC
+    let column = unit * 4u;
+    // Channels past the last are stored as zeros where they share a word with real ones.
+    let y = select(Sum(), y0, vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.channels));
 //% if I8
     out[to + column / 4u] = pack4xI8(y);
 //% end
@@ -148,5 +226,6 @@ fn main(
     if column + 1u < p.channels { out[to + column + 1u] = words.y; }
     if column + 2u < p.channels { out[to + column + 2u] = words.z; }
     if column + 3u < p.channels { out[to + column + 3u] = words.w; }
+//% end
 //% end
 }

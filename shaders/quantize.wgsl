@@ -45,8 +45,7 @@ fn main(
     let row = 0u;
 //% end
 //% if !FLAT
-    // One lane at a time on a CPU adapter.
-    let row = t / p.units;
+    let row = quotient(t, p.units);
 //% end
     let unit = t - row * p.units;
     let column = unit * 16u;
@@ -62,8 +61,10 @@ fn main(
 //% end
 //% if !OUT_VEC
     out[at] = words.x;
+//% if !NARROW
     if column + 4u < p.columns { out[at + 1u] = words.y; }
     if column + 8u < p.columns { out[at + 2u] = words.z; }
     if column + 12u < p.columns { out[at + 3u] = words.w; }
+//% end
 //% end
 }

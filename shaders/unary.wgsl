@@ -23,7 +23,7 @@ fn main(
 ) {
     let t = (group.x + group.y * groups.x) * 64u + local;
     if t >= p.total { return; }
-    let row = t / p.units;
+    let row = quotient(t, p.units);
     let unit = t - row * p.units;
     let v = load16(row * p.x_pitch, unit);
     store16(row, unit, Sixteen(act(v.a), act(v.b), act(v.c), act(v.d)));

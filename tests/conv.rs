@@ -32,6 +32,8 @@ fn shapes() -> Vec<ConvShape> {
         shape(2, [9, 7], 16, 20, 1, window([3, 3], [1, 1], [1, 1, 1, 1], [1, 1])),
         // An image of one channel, and of three: rows by words.
         shape(1, [11, 10], 1, 8, 1, window([3, 3], [1, 1], [1, 1, 1, 1], [1, 1])),
+        // One channel, by more products than are summed between two folds.
+        shape(1, [20, 18], 1, 5, 1, window([17, 16], [1, 1], [1, 0, 0, 1], [1, 1])),
         shape(2, [8, 9], 3, 5, 1, window([5, 2], [2, 3], [2, 0, 1, 1], [1, 2])),
         // 1x1, and a padding larger than the image.
         shape(1, [6, 5], 32, 33, 1, window([1, 1], [1, 1], [0, 0, 0, 0], [1, 1])),

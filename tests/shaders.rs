@@ -277,7 +277,7 @@ fn twins() -> BTreeMap<&'static str, Twin> {
         blocks, mode, constant);
     let permute = twin!(ops::PermuteParams: words, row_words, columns, out_pitch, x_columns, x_pitch, length,
         words_apart, elements_apart);
-    let pool = twin!(ops::PoolParams: total, quads, channels, taps, kernel_x, x_pitch, out_pitch, height, width,
+    let pool = twin!(ops::PoolParams: total, units, channels, taps, kernel_x, x_pitch, out_pitch, height, width,
         out_height, out_width, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, padded_height, padded_width,
         lowest);
     let scale_zero_point = twin!(ops::ScaleZeroPointParams: scheme, count);

@@ -12,8 +12,22 @@
 @group(0) @binding(8) var<storage, read_write> out: array<u32>;
 //% end
 
-// What four columns have in common for all rows.
-struct Column { scale: vec4<f32>, zero: vec4<i32>, sum: vec4<i32>, bias: vec4<u32> }
+// What four columns have in common for all rows, worked out once for them: a load of a parameter costs a CPU adapter as
+// much as all the arithmetic of a row.
+struct Column {
+    scale: vec4<f32>,     // of a sum: to reals, or without FUNCTION to steps of an int8 output; A_PER_ROW: of b alone
+    zero: vec4<i32>,      // zero points of b
+    sum: vec4<i32>,       // what is taken from a sum of products; A_PER_ROW: sums of b, to be multiplied by a zero point
+    a_zero: i32,
+    bias: vec4<f32>,      // in the unit that `scale` leads to
+    bias_i32: vec4<i32>,
+    // An int8 output's.
+    inv_scale: f32,
+    out_zero: f32,
+    lo: f32,
+    hi: f32,
+    live: u32,            // bytes of a word that are columns
+}
 fn column_of(batch: u32, column: u32) -> Column {
     var c: Column;
 //% for j in 4
@@ -28,10 +42,38 @@ fn column_of(batch: u32, column: u32) -> Column {
         c.scale[#j] = q.scale;
         c.zero[#j] = q.zero_point;
         c.sum[#j] = b_sums[i];
-//% if BIAS
-        c.bias[#j] = bias[i];
+//% if BIAS_F32
+        c.bias[#j] = bitcast<f32>(bias[i]);
+//% end
+//% if BIAS_I32
+        c.bias_i32[#j] = bitcast<i32>(bias[i]);
 //% end
     }
+//% end
+//% if !A_PER_ROW
+    let a = a_params[0];
+    c.a_zero = a.zero_point;
+    c.scale = a.scale * c.scale;
+    c.sum = a.zero_point * c.sum - c.bias_i32;
+//% end
+//% if OUT_I8
+    let o = out_params[0];
+    c.inv_scale = o.inv_scale;
+    c.out_zero = f32(o.zero_point);
+    c.lo = f32((o.limits << 16u) >> 16u);
+    c.hi = f32(o.limits >> 16u);
+//% if ACTIVATE
+    // The activation is a clamp among the integers.
+    c.lo = max(c.lo, round(max(p.lo * o.inv_scale, -512.0)) + c.out_zero);
+    c.hi = max(c.lo, min(c.hi, round(min(p.hi * o.inv_scale, 512.0)) + c.out_zero));
+//% end
+//% if !FUNCTION
+//% if !A_PER_ROW
+    c.scale *= o.inv_scale;
+//% end
+    c.bias *= o.inv_scale;
+//% end
+    c.live = 0xffffffffu >> (8u * (3u - min(p.n - 1u - min(column, p.n - 1u), 3u)));
 //% end
     return c;
 }
@@ -42,16 +84,15 @@ fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, 
     if row >= p.m || column >= p.n { return; }
 //% if A_PER_ROW
     let q = a_params[batch * p.row_batch + row];
+    let a_zero = q.zero_point;
+    var sum = products - a_zero * c.sum + c.bias_i32;
 //% end
 //% if !A_PER_ROW
-    let q = a_params[0];
+    let a_zero = c.a_zero;
+    var sum = products - c.sum;
 //% end
-    var sum = products - q.zero_point * c.sum;
 //% if B_ZERO
-    sum += c.zero * (q.zero_point * i32(p.k) - row_sum);
-//% end
-//% if BIAS_I32
-    sum += bitcast<vec4<i32>>(c.bias);
+    sum += c.zero * (a_zero * i32(p.k) - row_sum);
 //% end
 //% if OUT_I32
     let base = batch * p.out_batch + row * p.out_pitch + column;
@@ -66,47 +107,40 @@ fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, 
     if column + 3u < p.n { out[base + 3u] = words.w; }
 //% end
 //% end
-//% if OUT_FLOAT
-    var y = vec4<f32>(sum) * (q.scale * c.scale);
-//% if BIAS_F32
-    y += bitcast<vec4<f32>>(c.bias);
+//% if !OUT_I32
+    var scale = c.scale;
+//% if A_PER_ROW
+    scale = q.scale * scale;
+//% if OUT_I8
+//% if !FUNCTION
+    scale *= c.inv_scale;
 //% end
-//% if ACTIVATE
-    y = clamp(y, vec4<f32>(p.lo), vec4<f32>(p.hi));
+//% end
+//% end
+    var y = vec4<f32>(sum) * scale;
+//% if BIAS_F32
+    y += c.bias;
 //% end
 //% if FUNCTION
     y = apply(y, p.lo, p.hi);
 //% end
+//% if OUT_FLOAT
+//% if ACTIVATE
+    y = clamp(y, vec4<f32>(p.lo), vec4<f32>(p.hi));
+//% end
     store(batch, row, column, y);
 //% end
 //% if OUT_I8
-    let o = out_params[0];
-//% if !FUNCTION
-    var y = vec4<f32>(sum) * (q.scale * c.scale * o.inv_scale);
-//% if BIAS_F32
-    y += bitcast<vec4<f32>>(c.bias) * o.inv_scale;
-//% end
-//% end
 //% if FUNCTION
     // Of the reals, which become integers after it.
-    var y = vec4<f32>(sum) * (q.scale * c.scale);
-//% if BIAS_F32
-    y += bitcast<vec4<f32>>(c.bias);
+    y *= c.inv_scale;
 //% end
-    y = apply(y, p.lo, p.hi) * o.inv_scale;
+    // Small integers are exact in f32, so the zero point may be added here. Those that are left lie in the lowest bits of
+    // a float that is large enough to have no others: cheaper than a conversion, which WGSL clamps again.
+    let r = clamp(round(y) + c.out_zero, vec4<f32>(c.lo), vec4<f32>(c.hi));
+    let bits = bitcast<vec4<u32>>(r + 12582912.0) & vec4<u32>(255u);
+    out[batch * p.out_batch + row * p.out_pitch + column / 4u] =
+        (bits.x | bits.y << 8u | bits.z << 16u | bits.w << 24u) & c.live;
 //% end
-    var lo = f32((o.limits << 16u) >> 16u);
-    var hi = f32(o.limits >> 16u);
-    let zero = f32(o.zero_point);
-//% if ACTIVATE
-    // The activation is a clamp among the integers.
-    lo = max(lo, round(max(p.lo * o.inv_scale, -512.0)) + zero);
-    hi = max(lo, min(hi, round(min(p.hi * o.inv_scale, 512.0)) + zero));
-//% end
-    // Small integers are exact in f32, so the zero point may be added here; clamped first, the sum cannot overflow.
-    let r = round(clamp(y, vec4<f32>(-65536.0), vec4<f32>(65536.0))) + zero;
-    let z = vec4<i32>(clamp(r, vec4<f32>(lo), vec4<f32>(hi)));
-    let live = vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.n);
-    out[batch * p.out_batch + row * p.out_pitch + column / 4u] = pack4xI8(select(vec4<i32>(), z, live));
 //% end
 }

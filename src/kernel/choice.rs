@@ -90,8 +90,11 @@ impl Operand {
         }
     }
 
-    pub(crate) const fn file(self) -> &'static str {
+    /// The file that says how words become elements; `one`: each word holds one of them.
+    pub(crate) const fn file(self, one: bool) -> &'static str {
         match self {
+            Operand::F16 if one => include_str!("../../shaders/common/operand_f16_one.wgsl"),
+            Operand::I8Dot | Operand::I8Wide if one => include_str!("../../shaders/common/operand_i8_one.wgsl"),
             Operand::F32 => include_str!("../../shaders/common/operand_f32.wgsl"),
             // What b is loaded as; the rest of these files is not used then.
             Operand::F16 | Operand::F16Matrix => include_str!("../../shaders/common/operand_f16.wgsl"),

@@ -63,6 +63,7 @@ fn plain(operand: Operand, blocking: Blocking, source: Source) -> Form {
         activate: false,
         function: None,
         a_vec: true,
+        one: false,
         out_vec: false,
         fold: false,
         wide: false,
@@ -156,6 +157,11 @@ fn more() -> Vec<Form> {
             for blocking in MORE_BLOCKINGS {
                 for a_vec in BOTH.into_iter().filter(|vec| *vec || !native) {
                     push(Form { a_vec, ..plain(operand, blocking, source) });
+                }
+            }
+            if source == Source::Patch && operand != Operand::F32 && !native {
+                for blocking in BLOCKINGS {
+                    push(Form { a_vec: false, one: true, ..plain(operand, blocking, source) });
                 }
             }
             for blocking in BLOCKINGS {

@@ -243,6 +243,7 @@ impl Conv {
             activate,
             function,
             a_vec,
+            one: !small && in_group == 1 && !chosen.choice.operand.matrix(),
             out_vec: out_vec(&b.out) && n_group.is_multiple_of(4),
             fold: false,
             wide: false,

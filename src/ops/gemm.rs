@@ -169,6 +169,7 @@ impl Gemm {
             activate,
             function,
             a_vec: aligned,
+            one: false,
             out_vec: out_vec(&b.out) && fours([params.n, params.out_first, params.out_head]),
             fold: false,
             wide: false,

@@ -130,6 +130,7 @@ impl GemmI8 {
             activate,
             function,
             a_vec: problem.aligned,
+            one: false,
             out_vec: out_vec(&b.out),
             fold: false,
             wide: false,

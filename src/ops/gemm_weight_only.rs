@@ -210,6 +210,7 @@ impl GemmWeightOnly {
             activate,
             function,
             a_vec: problem.aligned,
+            one: false,
             out_vec: out_vec(&b.out),
             fold: false,
             wide: false,

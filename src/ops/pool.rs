@@ -50,7 +50,7 @@ pub struct Pool {
 #[allow(missing_docs)]
 pub struct PoolParams {
     pub total: u32,
-    pub quads: u32,
+    pub units: u32,
     pub channels: u32,
     pub taps: u32,
     pub kernel_x: u32,
@@ -76,9 +76,16 @@ const ELEMENTS: [Element; 3] = [Element::F32, Element::F16, Element::I8];
 /// lavapipe gives an invocation 65,535 iterations of its loops, then leaves them silently: a window has fewer taps.
 const MOST_TAPS: u64 = 65_000;
 
-fn shader(element: Element, kind: PoolKind) -> Shader {
+/// `vec`: pixels are whole vectors of four words.
+fn shader(element: Element, kind: PoolKind, vec: bool) -> Shader {
     let flag = u32::from;
+    let (f16, max) = (element == Element::F16, kind == PoolKind::Max);
     let consts = [
+        ("VEC", flag(vec)),
+        ("PARTS", if vec { element.per_word() as u32 } else { 1 }),
+        // The largest f16 is one that was there: its bits need no rounding.
+        ("KEEP_BITS", flag(vec && f16 && max)),
+        ("NARROW", flag(vec && f16 && !max)),
         ("F32", flag(element == Element::F32)),
         ("F16", flag(element == Element::F16)),
         ("I8", flag(element == Element::I8)),
@@ -87,18 +94,20 @@ fn shader(element: Element, kind: PoolKind) -> Shader {
     ];
     let files = [
         include_str!("../../shaders/common/quant_params.wgsl"),
+        include_str!("../../shaders/common/quotient.wgsl"),
         if element == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         include_str!("../../shaders/pool.wgsl"),
     ];
-    Variant { label: format!("pool/{element:?} {kind:?}"), enable: &[], consts: &consts, files: &files }
-        .render()
+    let label = format!("pool/{element:?} {kind:?}{}", if vec { "" } else { " by fours" });
+    Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
 /// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
     let kinds =
         [PoolKind::Max, PoolKind::Average { include_pad: false }, PoolKind::Average { include_pad: true }];
-    ELEMENTS.iter().flat_map(|&element| kinds.map(|kind| shader(element, kind))).collect()
+    let each = |element| kinds.into_iter().flat_map(move |kind| [true, false].map(|vec| shader(element, kind, vec)));
+    ELEMENTS.into_iter().flat_map(each).collect()
 }
 
 impl Pool {
@@ -169,11 +178,15 @@ impl Pool {
                 }
             }
         }
-        let total = b.out.rows as u64 * channels.div_ceil(4) as u64;
+        let vec_channels = 4 * d.element.per_word();
+        let vec = channels.is_multiple_of(vec_channels)
+            && [&b.x, &b.out].iter().all(|v| v.pitch.is_multiple_of(4));
+        let units = channels.div_ceil(if vec { vec_channels } else { 4 });
+        let total = b.out.rows as u64 * units as u64;
         let int = |what, v| to_u32(OP, what, v);
         let params = PoolParams {
             total: int("outputs / 4", total as usize)?,
-            quads: int("channels", channels.div_ceil(4))?,
+            units: int("channels", units)?,
             channels: int("channels", channels)?,
             taps: int("taps", w.kernel[0] * w.kernel[1])?,
             kernel_x: int("kernel", w.kernel[1])?,
@@ -204,7 +217,7 @@ impl Pool {
         let mut call = Call::default();
         if total > 0 {
             let slots = [Slot::Uniform, Slot::Read, Slot::Read, Slot::Write];
-            let kernel = self.kernels.get(shader(d.element, d.kind), &slots);
+            let kernel = self.kernels.get(shader(d.element, d.kind, vec), &slots);
             let grid = kernel::grid(device, OP, total.div_ceil(64))?;
             call.push(Dispatch::new(device, kernel, &buffers, grid));
         }

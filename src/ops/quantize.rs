@@ -56,6 +56,8 @@ struct Form {
     flat: bool,
     /// 64-bit loads: `SHADER_INT64`.
     wide: bool,
+    /// To int8: the columns, where they are four at most.
+    narrow: u32,
 }
 
 impl Form {
@@ -70,10 +72,13 @@ impl Form {
             ("OUT_VEC", flag(self.out_vec)),
             ("PER_ROW", flag(self.per == Per::Row)),
             ("PER_COLUMN", flag(self.per == Per::Column)),
+            ("NARROW", self.narrow),
+            ("NARROW_WORDS", self.narrow.div_ceil(2)),
         ];
         let common = [
             include_str!("../../shaders/common/elementwise_params.wgsl"),
             include_str!("../../shaders/common/quant_params.wgsl"),
+            include_str!("../../shaders/common/quotient.wgsl"),
         ];
         let load = if self.wide {
             concat!(
@@ -81,7 +86,7 @@ impl Form {
                 include_str!("../../shaders/common/load_wide.wgsl")
             )
         } else {
-            include_str!("../../shaders/common/load_float.wgsl")
+            rows::load(self.narrow)
         };
         let quantize = [
             load,
@@ -95,7 +100,7 @@ impl Form {
         ];
         let files = [&common[..], if self.quantize { &quantize } else { &dequantize }].concat();
         let label = format!(
-            "{}/{:?} per {:?}{}{}{}{}",
+            "{}/{:?} per {:?}{}{}{}{}{}",
             if self.quantize { "quantize" } else { "dequantize" },
             self.element,
             self.per,
@@ -103,6 +108,7 @@ impl Form {
             if self.out_vec { "" } else { " to words" },
             if self.flat { ", one row" } else { "" },
             if self.wide { " by 64 bits" } else { "" },
+            rows::narrow_label(self.narrow),
         );
         Variant { label, enable: &[], consts: &consts, files: &files }.render()
     }
@@ -116,8 +122,12 @@ pub(crate) fn shaders() -> Vec<Shader> {
             for per in [Per::Tensor, Per::Row, Per::Column] {
                 for vec in 0..4 {
                     let (x_vec, out_vec) = (vec & 1 != 0, vec & 2 != 0);
-                    let form = Form { quantize, element, per, x_vec, out_vec, flat: false, wide: false };
+                    let form =
+                        Form { quantize, element, per, x_vec, out_vec, flat: false, wide: false, narrow: 0 };
                     let wide = quantize && x_vec;
+                    if quantize && vec == 0 {
+                        all.extend((1..=4).map(|narrow| Form { narrow, ..form }.shader()));
+                    }
                     all.extend([form, Form { flat: true, wide, ..form }].map(|f| f.shader()));
                 }
             }
@@ -139,14 +149,17 @@ fn bind(
     check_same(op, &b.x, &b.out)?;
     let per = Per::of(op, "params", &b.params, &b.x, d.by_row)?;
     let [x, out] = if per == Per::Tensor { rows::flatten([b.x, b.out]) } else { [b.x, b.out] };
+    let narrow = if quantize { rows::narrow(&x) } else { 0 };
+    let x_vec = narrow == 0 && rows::reads_vectors(&x);
     let form = Form {
         quantize,
         element: d.element,
         per,
-        x_vec: rows::reads_vectors(&x),
+        x_vec,
         out_vec: rows::writes_sixteens(&out),
         flat: x.rows == 1,
-        wide: quantize && rows::reads_vectors(&x) && rows::loads_wide(kernels.device()),
+        wide: quantize && x_vec && rows::loads_wide(kernels.device()),
+        narrow,
     };
     rows::sixteens(kernels, op, form.shader(), &x, Some(&b.params), &out, [0.0; 2])
 }

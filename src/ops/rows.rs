@@ -151,6 +151,33 @@ pub(crate) fn writes_sixteens(view: &View<'_>) -> bool {
     view.columns.is_multiple_of(16) && (view.rows <= 1 || view.pitch.is_multiple_of(4))
 }
 
+/// The columns of rows that are too narrow to be worth taking in sixteens, else 0: an image of one channel takes a
+/// sixteenth of the loads.
+pub(crate) fn narrow(x: &View<'_>) -> u32 {
+    if x.rows > 1 && x.columns <= 4 { x.columns as u32 } else { 0 }
+}
+
+/// What loads sixteen neighbours of such rows, or of others, by words.
+pub(crate) fn load(narrow: u32) -> &'static str {
+    match narrow {
+        0 => include_str!("../../shaders/common/load_float.wgsl"),
+        _ => include_str!("../../shaders/common/load_narrow.wgsl"),
+    }
+}
+
+/// What stores them.
+pub(crate) fn store(narrow: u32) -> &'static str {
+    match narrow {
+        0 => include_str!("../../shaders/common/store16.wgsl"),
+        _ => include_str!("../../shaders/common/store_narrow.wgsl"),
+    }
+}
+
+/// And how this is told from others.
+pub(crate) fn narrow_label(narrow: u32) -> &'static str {
+    ["", " of one column", " of two columns", " of three columns", " of four columns"][narrow as usize]
+}
+
 /// The views as single rows, where none has padding or gaps and nothing differs between rows.
 pub(crate) fn flatten<'a, const N: usize>(views: [View<'a>; N]) -> [View<'a>; N] {
     let dense = |v: &View<'_>| {

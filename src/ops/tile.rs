@@ -107,6 +107,8 @@ pub(crate) struct Form {
     /// Flag of the function that it ends in.
     pub function: Option<&'static str>,
     pub a_vec: bool,
+    /// A word of a row holds one element: patches of an image of one channel.
+    pub one: bool,
     pub out_vec: bool,
     pub fold: bool,
     /// 64-bit loads: `SHADER_INT64`.
@@ -250,7 +252,7 @@ impl Form {
         };
         let files = [
             include_str!("../../shaders/common/gemm_params.wgsl"),
-            if operands.is_empty() { "" } else { self.operand.file() },
+            if operands.is_empty() { "" } else { self.operand.file(self.one) },
             if self.wide { include_str!("../../shaders/common/split_words.wgsl") } else { "" },
             if operands.is_empty() { "" } else { include_str!("../../shaders/common/a_words.wgsl") },
             operands,
@@ -285,7 +287,12 @@ impl Form {
                 Layout::Kn => " b[k,n]",
                 Layout::Packed => "",
             },
-            if self.a_vec || operands.is_empty() { "" } else { " by words" },
+            match (self.a_vec, self.one) {
+                _ if operands.is_empty() => "",
+                (true, _) => "",
+                (false, false) => " by words",
+                (false, true) => " of one channel",
+            },
             match (self.source, self.stage) {
                 (Source::Heads, Stage::Whole | Stage::Part) => " heads",
                 _ => "",
@@ -346,8 +353,8 @@ pub(crate) fn call(
     params.group_chunks = params.group_chunks.saturating_mul(4 / step);
     // Sums of 1024 products of int8: see the shaders.
     let groups = form.operand.weight_only() && params.group_chunks < params.chunks;
-    form.fold =
-        groups || (matches!(form.operand, Operand::I8Wide | Operand::I8Matrix) && params.k_words > 256);
+    let in_f32 = form.one || matches!(form.operand, Operand::I8Wide | Operand::I8Matrix);
+    form.fold = groups || (form.is_int8() && in_f32 && params.k_words > 256);
     let asked = form.blocking.split().min(params.chunks).max(1);
     // Whole groups, whole folds or whole tiles of k in each part.
     let unit = match (groups, form.fold) {

@@ -58,18 +58,20 @@ enum Apply {
     Function(&'static str),
 }
 
-fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool) -> Shader {
+/// `narrow`: the columns, where they are four at most.
+fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool, narrow: u32) -> Shader {
     let flag = u32::from;
     let params = include_str!("../../shaders/common/elementwise_params.wgsl");
     let label = format!(
-        "unary/{from:?} to {to:?}{}{}{}",
+        "unary/{from:?} to {to:?}{}{}{}{}",
         match apply {
             Apply::Nothing => String::new(),
             Apply::Clamp => " activated".into(),
             Apply::Function(name) => format!(" {}", name.to_lowercase()),
         },
         if x_vec { "" } else { " from words" },
-        if out_vec { "" } else { " to words" }
+        if out_vec { "" } else { " to words" },
+        rows::narrow_label(narrow)
     );
     if from == Element::I8 {
         let files = [
@@ -87,6 +89,8 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool) 
         ("OUT_VEC", flag(out_vec)),
         ("ACTIVATE", flag(apply == Apply::Clamp)),
         ("FUNCTION", flag(matches!(apply, Apply::Function(_)))),
+        ("NARROW", narrow),
+        ("NARROW_WORDS", narrow.div_ceil(2)),
     ];
     let mut text = "";
     if let Apply::Function(name) = apply {
@@ -95,8 +99,9 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool) 
     }
     let files = [
         params,
-        include_str!("../../shaders/common/load_float.wgsl"),
-        include_str!("../../shaders/common/store16.wgsl"),
+        include_str!("../../shaders/common/quotient.wgsl"),
+        rows::load(narrow),
+        rows::store(narrow),
         if to == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         text,
         include_str!("../../shaders/unary.wgsl"),
@@ -106,16 +111,17 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool) 
 
 /// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
-    let mut all = vec![shader(Element::I8, Element::I8, Apply::Clamp, false, false)];
+    let mut all = vec![shader(Element::I8, Element::I8, Apply::Clamp, false, false, 0)];
     for from in FLOATS {
         for to in FLOATS {
             for apply in [Apply::Nothing, Apply::Clamp, Apply::Function("GELU")] {
-                all.extend((0..4).map(|i| shader(from, to, apply, i & 1 != 0, i & 2 != 0)));
+                all.extend((0..4).map(|i| shader(from, to, apply, i & 1 != 0, i & 2 != 0, 0)));
+                all.extend((1..=4).map(|narrow| shader(from, to, apply, false, false, narrow)));
             }
         }
     }
     // Functions share no text with how elements are read and written: one of each will do.
-    let each = |name| shader(Element::F32, Element::F32, Apply::Function(name), true, true);
+    let each = |name| shader(Element::F32, Element::F32, Apply::Function(name), true, true, 0);
     all.extend(function::flags().map(each));
     for from in FLOATS {
         all.extend([Step::IsNan, Step::IsInf].map(|step| cast::shader(OP, from, Element::I32, step)));
@@ -221,8 +227,9 @@ impl Unary {
             None if d.activation == Activation::Identity => (Apply::Nothing, lo, hi),
             None => (Apply::Clamp, lo, hi),
         };
-        let vectors = (rows::reads_vectors(&x), rows::writes_sixteens(&out));
-        let shader = shader(d.element, d.out, apply, vectors.0, vectors.1);
+        let narrow = rows::narrow(&x);
+        let vectors = (narrow == 0 && rows::reads_vectors(&x), rows::writes_sixteens(&out));
+        let shader = shader(d.element, d.out, apply, vectors.0, vectors.1, narrow);
         rows::sixteens(&self.kernels, OP, shader, &x, b.params.as_ref(), &out, [lo, hi])
     }
 }
