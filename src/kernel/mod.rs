@@ -305,9 +305,14 @@ impl Call {
         self.dispatches.iter().fold(last, |last, d| d.record(pass, last))
     }
 
-    /// Records one of the dispatches.
-    pub(crate) fn record_only(&self, dispatch: usize, pass: &mut wgpu::ComputePass<'_>) {
-        self.dispatches[dispatch].record(pass, None);
+    /// Records one of the dispatches, after a dispatch of `last`. Returns its kernel.
+    pub(crate) fn record_only<'c>(
+        &'c self,
+        dispatch: usize,
+        pass: &mut wgpu::ComputePass<'_>,
+        last: Option<&'c Kernel>,
+    ) -> Option<&'c Kernel> {
+        self.dispatches[dispatch].record(pass, last)
     }
 
     /// What was chosen for each product among the dispatches.

@@ -46,8 +46,10 @@ fn shader(channels: usize, format: &str, srgb: Srgb, resize: bool) -> Shader {
     consts.extend(FORMATS.map(|(_, name)| (name, u32::from(name == format))));
     consts.extend([("COLOUR", u32::from(channels >= 3)), ("ALPHA", u32::from(channels == 4))]);
     let label = format!("{OP}/{channels} channels {format} {srgb:?}{}", name_of(resize));
-    let files =
-        [include_str!("../../shaders/common/texture.wgsl"), include_str!("../../shaders/tensor_to_texture.wgsl")];
+    let files = [
+        include_str!("../../shaders/common/texture.wgsl"),
+        include_str!("../../shaders/tensor_to_texture.wgsl"),
+    ];
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
@@ -86,7 +88,10 @@ impl TensorToTexture {
         let [channels, ..] = b.shape;
         pixels.check(OP, channels)?;
         if pixels.luma {
-            return Err(Error::Argument { op: OP, detail: "luma is made of what is read, not written".into() });
+            return Err(Error::Argument {
+                op: OP,
+                detail: "luma is made of what is read, not written".into(),
+            });
         }
         let format = b.out.format;
         let Some((_, name)) = FORMATS.into_iter().find(|(f, _)| *f == format) else {
@@ -94,7 +99,8 @@ impl TensorToTexture {
                 true => "; sRGB is written through a format without it, with Srgb::Encode",
                 false => "",
             };
-            let detail = format!("{format:?} cannot be written, expected one of {:?}{instead}", FORMATS.map(|f| f.0));
+            let detail =
+                format!("{format:?} cannot be written, expected one of {:?}{instead}", FORMATS.map(|f| f.0));
             return Err(Error::View { op: OP, view: "out", detail });
         };
         let bgra = format == wgpu::TextureFormat::Bgra8Unorm;

@@ -64,7 +64,8 @@ impl TextureParams {
         let rows = height.checked_mul(if channels_last { width } else { channels });
         let columns = if channels_last { channels } else { width };
         if rows != Some(view.rows) || view.columns != columns {
-            let order = if channels_last { "[height * width, channels]" } else { "[channels * height, width]" };
+            let order =
+                if channels_last { "[height * width, channels]" } else { "[channels * height, width]" };
             let (rows, columns) = (view.rows, view.columns);
             let detail = format!(
                 "{name} is [{rows}, {columns}], expected {order} of {channels} channels, height {height}, width {width}"
@@ -124,8 +125,10 @@ fn shader(channels: usize, luma: bool, srgb: Srgb, resize: bool) -> Shader {
     consts.extend([("CHANNELS", channels as u32), ("LUMA", u32::from(luma))]);
     let what = if luma { "luma".into() } else { format!("{channels} channels") };
     let label = format!("{OP}/{what} {srgb:?}{}", name_of(resize));
-    let files =
-        [include_str!("../../shaders/common/texture.wgsl"), include_str!("../../shaders/texture_to_tensor.wgsl")];
+    let files = [
+        include_str!("../../shaders/common/texture.wgsl"),
+        include_str!("../../shaders/texture_to_tensor.wgsl"),
+    ];
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
@@ -134,7 +137,9 @@ pub(super) const SRGB: [Srgb; 3] = [Srgb::Keep, Srgb::Decode, Srgb::Encode];
 /// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
     let channels = [(1, false), (1, true), (3, false), (4, false)];
-    let each = |srgb| channels.into_iter().flat_map(move |(n, luma)| [false, true].map(|r| shader(n, luma, srgb, r)));
+    let each = |srgb| {
+        channels.into_iter().flat_map(move |(n, luma)| [false, true].map(|r| shader(n, luma, srgb, r)))
+    };
     SRGB.into_iter().flat_map(each).collect()
 }
 
