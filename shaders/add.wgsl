@@ -77,9 +77,8 @@ fn main(
     let to = row * p.out_pitch;
 //% if I8
     let q = out_params[0];
-    let r = quantize4(z, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
-        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)));
-    out[to + column / 4u] = pack4xI8(select(vec4<i32>(), r, live));
+    out[to + column / 4u] = quantize_word(z, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
+        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)), live);
 //% end
 //% if OUT_F16
     z = select(vec4<f32>(), z, live);

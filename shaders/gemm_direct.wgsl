@@ -1,7 +1,8 @@
 // Register-blocked GEMM in which every thread loads what it needs: no subgroups, and no workgroup memory but to add
 // PARTS of a sum. What serves a CPU adapter without subgroups of 8, and few rows anywhere: with parts, a product of one
 // row by a matrix has PARTS times as many threads to wait for its loads. A workgroup is LANES threads in one row, for
-// each part of k; each computes ROWS rows by 4 * Q columns.
+// each part of k; each computes ROWS rows by 4 * Q columns. With 64-bit loads two quads of columns are neighbours, so that
+// one load brings both (PAIRED): to a CPU adapter a load of 32 bytes costs less than two of 16.
 //% if PARTED
 var<workgroup> parts: array<Total, LANES * PARTS>;
 //% if B_ZERO
@@ -19,7 +20,7 @@ fn main(
     let z = tile.z;
     let batch = batch_of(z);
     let row0 = tile.y * ROWS;
-    let column0 = (tile.x * LANES * Q + local % LANES) * 4u;
+    let column0 = (tile.x * LANES * Q + local % LANES * PAIR) * 4u;
 //% if !PARTED
     let begin = chunks_begin(z);
     let stop = chunks_end(z);
@@ -36,15 +37,17 @@ fn main(
 //% for i in ROWS
     let from#i = a_row(batch, min(row0 + #iu, p.m - 1u));
     var row_sum#i = 0;
-//% for q in Q
-    var c#i_#q = Acc();
+//% for d in PAIRS
+//% for e in PAIR
+    var c#i_#d_#e = Acc();
 //% if FOLD
-    var s#i_#q = Total();
+    var s#i_#d_#e = Total();
 //% end
 //% end
 //% end
-//% for q in Q
-    var from_b#q = b_cursor(batch, begin * STEP, column0 + #qu * LANES * 4u);
+//% end
+//% for d in PAIRS
+    var from_b#d = b_cursor(batch, begin * STEP, column0 + #du * LANES * PAIR * 4u);
 //% end
     var cursor = cursor_at(begin);
 //% if FOLD
@@ -60,9 +63,16 @@ fn main(
         let chunk#i = a_load(from#i, cursor);
 //% end
 //% for w in STEP
-//% for q in Q
-        let b#w_#q = b_unpack(b_load(from_b#q));
-        from_b#q = b_next(from_b#q);
+//% for d in PAIRS
+//% if PAIRED
+        let pair#w_#d = b_load2(from_b#d);
+        let b#w_#d_0 = b_unpack(pair#w_#d.x);
+        let b#w_#d_1 = b_unpack(pair#w_#d.y);
+//% end
+//% if !PAIRED
+        let b#w_#d_0 = b_unpack(b_load(from_b#d));
+//% end
+        from_b#d = b_next(from_b#d);
 //% end
 //% end
 //% for i in ROWS
@@ -72,37 +82,44 @@ fn main(
 //% end
         let a#w_#i = a_unpack(chunk#i[#w]);
 //% end
-//% for q in Q
+//% for d in PAIRS
+//% for e in PAIR
 //% for w in STEP
-        c#i_#q = fma_block(c#i_#q, a#w_#i, b#w_#q);
+        c#i_#d_#e = fma_block(c#i_#d_#e, a#w_#i, b#w_#d_#e);
+//% end
 //% end
 //% end
 //% end
         cursor = cursor_next(cursor);
     }
 //% if FOLD
-//% for q in Q
-    let scale#q = fold_scale(block, column0 + #qu * LANES * 4u);
+//% for d in PAIRS
+//% for e in PAIR
+    let scale#d_#e = fold_scale(block, column0 + (#du * LANES * PAIR + #eu) * 4u);
+//% end
 //% end
 //% for i in ROWS
-//% for q in Q
-    s#i_#q += folded(c#i_#q, scale#q);
-    c#i_#q = Acc();
+//% for d in PAIRS
+//% for e in PAIR
+    s#i_#d_#e += folded(c#i_#d_#e, scale#d_#e);
+    c#i_#d_#e = Acc();
+//% end
 //% end
 //% end
     }
 //% end
-//% for q in Q
+//% for d in PAIRS
+//% for e in PAIR
     {
-    let column = column0 + #qu * LANES * 4u;
+    let column = column0 + (#du * LANES * PAIR + #eu) * 4u;
     let of_column = column_of(batch, min(column, p.n - 1u));
 //% for i in ROWS
     {
 //% if FOLD
-    var sum = s#i_#q;
+    var sum = s#i_#d_#e;
 //% end
 //% if !FOLD
-    var sum = Total(c#i_#q);
+    var sum = Total(c#i_#d_#e);
 //% end
 //% if PARTED
     parts[local] = sum;
@@ -137,5 +154,6 @@ fn main(
     }
 //% end
     }
+//% end
 //% end
 }

@@ -65,8 +65,8 @@ fn weights(w: Weights) -> vec4<f32> { return bitcast<vec4<f32>>(w); }
 //% if INT8
 @group(0) @binding(7) var<storage, read_write> int8: array<u32>;
 fn packed(q: QuantParams, x: vec4<f32>) -> u32 {
-    return pack4xI8(quantize4(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
-        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits))));
+    return quantize_word(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
+        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)), vec4<bool>(true));
 }
 //% end
 //% if GIVEN

@@ -27,9 +27,8 @@ const THREADS: u32 = 64u;
 //% end
 
 fn quad(q: QuantParams, column: u32, x: vec4<f32>) -> u32 {
-    let y = quantize4(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
-        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)));
-    return pack4xI8(select(vec4<i32>(), y, live4(column, p.columns)));
+    return quantize_word(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
+        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)), live4(column, p.columns));
 }
 
 @compute @workgroup_size(THREADS, 1, 1)

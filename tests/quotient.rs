@@ -26,7 +26,9 @@ fn is_the_quotient_rounded_down() {
         let largest = u32::MAX / d;
         for q in [0, 1, 2, largest / 3, largest / 2, largest.saturating_sub(1), largest] {
             let a = q.wrapping_mul(d);
-            pairs.extend([a.saturating_sub(1), a, a.saturating_add(1), a.saturating_add(d - 1)].map(|a| [a, d]));
+            pairs.extend(
+                [a.saturating_sub(1), a, a.saturating_add(1), a.saturating_add(d - 1)].map(|a| [a, d]),
+            );
         }
         pairs.extend([1 << 24, (1 << 24) + 1, 1 << 31, u32::MAX - 1, u32::MAX].map(|a| [a, d]));
     }

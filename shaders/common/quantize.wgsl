@@ -1,8 +1,11 @@
-// sat(rne(x * inv_scale) + zero_point): the product is clamped so that an infinity saturates instead of wrapping, NaN
-// becomes zero by its bits (comparisons may be assumed free of it), and the zero point is added after the rounding, as
-// an integer: added before, it would move the ties.
-fn quantize4(x: vec4<f32>, inv_scale: vec4<f32>, zero: vec4<i32>, lo: vec4<i32>, hi: vec4<i32>) -> vec4<i32> {
+// sat(rne(x * inv_scale) + zero_point), four to a word; those that are not live are zero. NaN becomes zero by its bits
+// (comparisons may be assumed free of it), and the zero point is added after the rounding: added before, it would move
+// the ties. Both are integers, whose sum is exact in f32 where it is not cut off. What is left lies in the lowest bits of
+// a float that is large enough to have no others: cheaper than a conversion, which WGSL clamps again.
+fn quantize_word(x: vec4<f32>, inv_scale: vec4<f32>, zero: vec4<i32>, lo: vec4<i32>, hi: vec4<i32>, live: vec4<bool>) -> u32 {
     let nan = (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
-    let steps = clamp(select(x, vec4<f32>(), nan) * inv_scale, vec4<f32>(-65536.0), vec4<f32>(65536.0));
-    return clamp(vec4<i32>(round(steps)) + zero, lo, hi);
+    let steps = round(select(x, vec4<f32>(), nan) * inv_scale);
+    let q = clamp(steps + vec4<f32>(zero), vec4<f32>(lo), vec4<f32>(hi));
+    let b = select(vec4<u32>(), bitcast<vec4<u32>>(q + 12582912.0) & vec4<u32>(255u), live);
+    return b.x | b.y << 8u | b.z << 16u | b.w << 24u;
 }

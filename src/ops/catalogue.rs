@@ -67,6 +67,7 @@ fn plain(operand: Operand, blocking: Blocking, source: Source) -> Form {
         out_vec: false,
         fold: false,
         wide: false,
+        paired: false,
         stage: Stage::Whole,
         int8: Int8::default(),
     }
@@ -166,7 +167,12 @@ fn more() -> Vec<Form> {
             }
             for blocking in BLOCKINGS {
                 if !native {
-                    push(Form { wide: true, ..plain(operand, blocking, source) });
+                    let wide = Form { wide: true, ..plain(operand, blocking, source) };
+                    push(wide);
+                    let pairs = matches!(blocking, Blocking::Direct { quads: 4, .. });
+                    if pairs && !operand.weight_only() {
+                        push(Form { paired: true, ..wide });
+                    }
                 }
             }
             for a_vec in BOTH.into_iter().filter(|vec| *vec || !native) {

@@ -247,6 +247,7 @@ impl Conv {
             out_vec: out_vec(&b.out) && n_group.is_multiple_of(4),
             fold: false,
             wide: false,
+            paired: false,
             stage: Stage::Whole,
             int8,
         };

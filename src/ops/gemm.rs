@@ -173,6 +173,7 @@ impl Gemm {
             out_vec: out_vec(&b.out) && fours([params.n, params.out_first, params.out_head]),
             fold: false,
             wide: false,
+            paired: false,
             stage: Stage::Whole,
             int8: Int8::default(),
         };

@@ -134,6 +134,7 @@ impl GemmI8 {
             out_vec: out_vec(&b.out),
             fold: false,
             wide: false,
+            paired: false,
             stage: Stage::Whole,
             int8,
         };

@@ -214,6 +214,7 @@ impl GemmWeightOnly {
             out_vec: out_vec(&b.out),
             fold: false,
             wide: false,
+            paired: false,
             stage: Stage::Whole,
             int8: Int8::default(),
         };

@@ -108,8 +108,9 @@ const OP: &str = "minmax";
 const MOST_GROUPS: u64 = 1024;
 /// Threads that go through one tensor where each is on its own: enough for a CPU's cores.
 const MOST_THREADS: u64 = 4096;
-/// Iterations of a thread: lavapipe gives an invocation 65,535 and then leaves its loops silently.
-const MOST_STEPS: u64 = 60_000;
+/// Iterations of a thread, of which it may do each twice: lavapipe gives an invocation 65,535 and then leaves its loops
+/// silently.
+const MOST_STEPS: u64 = 30_000;
 
 fn partial(element: Element, columns: bool, x_vec: bool, team: Team, whole: bool, wide: bool) -> Shader {
     let consts = [
@@ -251,7 +252,7 @@ impl MinMax {
         }
         let columns = d.channels == Channels::Columns;
         let x_vec = !columns && rows::reads_vectors(&x);
-        let (whole, wide) = (x_vec && x.columns.is_multiple_of(16), x_vec && rows::loads_wide(device));
+        let (whole, wide) = (x_vec && x.columns.is_multiple_of(16), !columns && rows::reads_wide(device, &x));
         let quads = x.columns.div_ceil(4).max(1);
         let (threads, most) = match self.team {
             Team::Workgroup => (64, MOST_GROUPS),

@@ -106,7 +106,8 @@ fn shader(element: Element, kind: PoolKind, vec: bool) -> Shader {
 pub(crate) fn shaders() -> Vec<Shader> {
     let kinds =
         [PoolKind::Max, PoolKind::Average { include_pad: false }, PoolKind::Average { include_pad: true }];
-    let each = |element| kinds.into_iter().flat_map(move |kind| [true, false].map(|vec| shader(element, kind, vec)));
+    let each =
+        |element| kinds.into_iter().flat_map(move |kind| [true, false].map(|vec| shader(element, kind, vec)));
     ELEMENTS.into_iter().flat_map(each).collect()
 }
 
@@ -179,8 +180,8 @@ impl Pool {
             }
         }
         let vec_channels = 4 * d.element.per_word();
-        let vec = channels.is_multiple_of(vec_channels)
-            && [&b.x, &b.out].iter().all(|v| v.pitch.is_multiple_of(4));
+        let vec =
+            channels.is_multiple_of(vec_channels) && [&b.x, &b.out].iter().all(|v| v.pitch.is_multiple_of(4));
         let units = channels.div_ceil(if vec { vec_channels } else { 4 });
         let total = b.out.rows as u64 * units as u64;
         let int = |what, v| to_u32(OP, what, v);

@@ -70,6 +70,7 @@ impl Form {
             ("X_VEC", flag(self.x_vec)),
             ("FLAT", flag(self.flat)),
             ("OUT_VEC", flag(self.out_vec)),
+            ("WIDE", flag(self.wide)),
             ("PER_ROW", flag(self.per == Per::Row)),
             ("PER_COLUMN", flag(self.per == Per::Column)),
             ("NARROW", self.narrow),
@@ -158,7 +159,7 @@ fn bind(
         x_vec,
         out_vec: rows::writes_sixteens(&out),
         flat: x.rows == 1,
-        wide: quantize && x_vec && rows::loads_wide(kernels.device()),
+        wide: quantize && x_vec && rows::reads_wide(kernels.device(), &x),
         narrow,
     };
     rows::sixteens(kernels, op, form.shader(), &x, Some(&b.params), &out, [0.0; 2])

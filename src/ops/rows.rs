@@ -55,6 +55,11 @@ pub(crate) fn loads_wide(device: &wgpu::Device) -> bool {
         && device.features().contains(wgpu::Features::SHADER_INT64)
 }
 
+/// Whether rows are to be read by such loads: they are made of whole vectors of four.
+pub(crate) fn reads_wide(device: &wgpu::Device, x: &View<'_>) -> bool {
+    loads_wide(device) && x.bytes().is_multiple_of(32) && (x.rows <= 1 || x.pitch.is_multiple_of(8))
+}
+
 /// Which quantization parameters an element has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Per {

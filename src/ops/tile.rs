@@ -113,6 +113,8 @@ pub(crate) struct Form {
     pub fold: bool,
     /// 64-bit loads: `SHADER_INT64`.
     pub wide: bool,
+    /// Of eight columns of `b` at once.
+    pub paired: bool,
     pub stage: Stage,
     pub int8: Int8,
 }
@@ -150,7 +152,9 @@ impl Form {
         let direct = |lanes, parts, rows, quads| {
             let consts =
                 vec![("LANES", lanes), ("PARTS", parts), ("PARTED", u32::from(parts > 1)), ("ROWS", rows)];
-            (include_str!("../../shaders/gemm_direct.wgsl"), [consts, vec![("Q", quads)]].concat())
+            let pair = 1 + u32::from(self.paired);
+            let columns = vec![("Q", quads), ("PAIR", pair), ("PAIRS", quads / pair)];
+            (include_str!("../../shaders/gemm_direct.wgsl"), [consts, columns].concat())
         };
         match self.blocking {
             Blocking::Broadcast { lanes, groups, quads } => (
@@ -206,6 +210,7 @@ impl Form {
             ("STEP", self.step()),
             ("SPLIT", flag(self.stage == Stage::Part)),
             ("WIDE", flag(self.wide)),
+            ("PAIRED", flag(self.paired)),
             ("FOLD", flag(self.fold)),
             ("INT", flag(int)),
             ("PER_WORD", per_word),
@@ -348,6 +353,11 @@ pub(crate) fn call(
         && form.operand != Operand::F16Native
         && !form.operand.matrix()
         && loads_wide(device);
+    // Where each row of the last panel begins on eight columns, too.
+    form.paired = form.wide
+        && !form.operand.weight_only()
+        && [params.b_pitch, params.b_batch].iter().all(|words| words.is_multiple_of(8))
+        && matches!(form.blocking, Blocking::Direct { quads, .. } | Blocking::Parted { quads, .. } if quads % 2 == 0);
     let step = form.step();
     params.chunks = params.k_words.div_ceil(step);
     params.group_chunks = params.group_chunks.saturating_mul(4 / step);
