@@ -13,6 +13,7 @@ use draw::{draw, pipeline, texture};
 use weighbridge::graph::Model;
 use weighbridge::optimize;
 use weighbridge::plan::{Binding, Plan, PlanDescriptor};
+use weighbridge::tensor::Pixels;
 use wgpu::TextureUsages;
 
 const NETWORK: &[u8] = include_bytes!("../assets/fashion_mnist/cnn.onnx");
@@ -53,8 +54,10 @@ async fn app() -> Result<(), Box<dyn std::error::Error>> {
         usage: wgpu::BufferUsages::STORAGE,
         mapped_at_creation: false,
     });
-    let network =
-        plan.bind(&[("input", Binding::from(&scene)), (&logits.name, logits.view(&answer).into())])?;
+    // What the network was trained on.
+    let pixels = Pixels { mean: [0.286; 4], scale: [1.0 / 0.353; 4], ..Default::default() };
+    let eyes = Binding::from((&scene, pixels));
+    let network = plan.bind(&[("input", eyes), (&logits.name, logits.view(&answer).into())])?;
     let answer = device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: None,
         layout: &bars.get_bind_group_layout(0),
@@ -68,12 +71,10 @@ async fn app() -> Result<(), Box<dyn std::error::Error>> {
     draw(&mut encoder, &screen, &bars, Some(&answer));
     queue.submit([encoder.finish()]);
 
-    let lengths = draw::read(&device, &queue, &screen, 4);
-    for (class, rows) in lengths.chunks_exact(224 * 4 * 22).enumerate() {
-        println!(
-            "{class} {}",
-            "#".repeat(rows[224 * 4 * 11..][..224 * 4].chunks(16).filter(|p| p[1] > 0).count())
-        );
+    let shown = draw::read(&device, &queue, &screen, 4);
+    for (class, rows) in shown.chunks_exact(224 * 4 * 22).enumerate() {
+        let row = &rows[224 * 4 * 11..][..224 * 4];
+        println!("{class} {}", "#".repeat(row.chunks(16).filter(|p| p[1] > 0).count()));
     }
     Ok(())
 }

@@ -65,7 +65,8 @@ fn a_network_between_two_render_passes_of_one_submit() {
     let screen = draw::texture(device, extent, Format::Rgba8Unorm, target);
     let [draws, inverts] =
         ["scene", "inverted"].map(|entry| draw::pipeline(device, SHADER, entry, Format::Rgba8Unorm));
-    let descriptor = PlanDescriptor { textures: &["x", "y"], ..Default::default() };
+    let inputs: &[(&str, &[usize])] = &[("x", &[1, 3, SIZE[0], SIZE[1]])];
+    let descriptor = PlanDescriptor { inputs, textures: &["x", "y"], ..Default::default() };
     let plan = Plan::with_kernels(gpu.kernels(), &model, &descriptor).unwrap();
     // Textures are read and written in the order of the convolution: nothing else is dispatched.
     let text = plan.explain().unwrap();
@@ -252,8 +253,9 @@ fn a_frame_is_spread_over_several() {
 fn what_is_bound_to_a_texture_is_checked() {
     let Some(gpu) = gpu() else { return };
     let (model, ..) = filter();
+    let inputs: &[(&str, &[usize])] = &[("x", &[1, 3, SIZE[0], SIZE[1]])];
     let plan = |textures: &[&str]| {
-        Plan::with_kernels(gpu.kernels(), &model, &PlanDescriptor { textures, ..Default::default() })
+        Plan::with_kernels(gpu.kernels(), &model, &PlanDescriptor { inputs, textures, ..Default::default() })
     };
     let contains = |e: Error, part: &str| assert!(e.to_string().contains(part), "{e} lacks {part}");
     contains(plan(&["z"]).map(drop).unwrap_err(), "`z`");

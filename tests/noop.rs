@@ -53,18 +53,25 @@ struct Watch {
     device: wgpu::Device,
     queue: wgpu::Queue,
     submitted: u64,
-    /// Set by a callback of work that is done, and which runs when somebody polls or submits.
+    /// Set by the callback of a buffer that could be mapped at once, and that is when somebody polls or submits.
     woken: Arc<AtomicBool>,
+    _mapped: wgpu::Buffer,
 }
 
 impl Watch {
     /// From a submit of the app's on.
     fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         let woken = Arc::new(AtomicBool::new(false));
-        let submitted = Self::index(queue.submit([]));
         let flag = woken.clone();
-        queue.on_submitted_work_done(move || flag.store(true, Ordering::Relaxed));
-        Self { device: device.clone(), queue: queue.clone(), submitted, woken }
+        let submitted = Self::index(queue.submit([]));
+        let mapped = device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 16,
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        mapped.map_async(wgpu::MapMode::Read, .., move |_| flag.store(true, Ordering::Relaxed));
+        Self { device: device.clone(), queue: queue.clone(), submitted, woken, _mapped: mapped }
     }
 
     /// wgpu counts submits from the first on; it says so in an index's Debug alone.
