@@ -140,6 +140,7 @@ fn needs(shader: &Shader) -> String {
     let features = [
         ("shader-f16", uses_f16(shader)),
         ("subgroups", uses_subgroups(shader)),
+        ("bgra8unorm-storage", shader.source.contains("texture_storage_2d<bgra8unorm")),
         ("native-int64", uses_64_bits(shader)),
         ("native-cooperative-matrix", uses_matrix_units(shader)),
     ];

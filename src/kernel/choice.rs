@@ -256,13 +256,6 @@ impl Choice {
                 Blocking::Direct { lanes: 8, rows: 1, quads: 4 },
                 Blocking::Direct { lanes: 8, rows: 1, quads: 8 },
             ]
-        } else if cpu && !broadcasts(device) {
-            &[
-                Blocking::Direct { lanes: 8, rows: 8, quads: 1 },
-                Blocking::Direct { lanes: 8, rows: 4, quads: 1 },
-                Blocking::Direct { lanes: 8, rows: 4, quads: 2 },
-                Blocking::Direct { lanes: 8, rows: 2, quads: 2 },
-            ]
         } else if cpu {
             &[
                 Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
@@ -354,17 +347,13 @@ impl Choice {
     }
 }
 
-/// Whether the device can run [`Blocking::Broadcast`].
-fn broadcasts(device: &wgpu::Device) -> bool {
-    device.features().contains(wgpu::Features::SUBGROUP) && device.adapter_info().subgroup_min_size >= 8
-}
-
 impl Blocking {
     fn default_for(device: &wgpu::Device, problem: &Problem) -> Self {
         let info = device.adapter_info();
         let (m, n) = (problem.m, problem.n);
         let products = m.saturating_mul(n).saturating_mul(problem.k).saturating_mul(problem.batch);
-        match (info.device_type == wgpu::DeviceType::Cpu, broadcasts(device)) {
+        let subgroups = device.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8;
+        match (info.device_type == wgpu::DeviceType::Cpu, subgroups) {
             // One row is bound by the loads of b, of which wide blocks keep more in flight: on lavapipe, 1x1024x4096,
             // 1x16 is 2.0 times as fast as an 8x8 broadcast in f32, 1.7 in f16 and 2.6 in int8.
             (true, _) if m == 1 => Blocking::Direct { lanes: 8, rows: 1, quads: if n > 256 { 4 } else { 1 } },

@@ -23,14 +23,14 @@ async function refusal(device, code) {
     const errors = messages.filter((m) => m.type === 'error');
     if (errors.length > 0) {
         const line = (m) => code.split('\n')[m.lineNum - 1]?.trim() ?? '';
-        return errors.map((m) => `${m.lineNum}:${m.linePos}: ${m.message}\n        ${line(m)}`).join('\n    ');
+        return errors.map((m) => `${m.message}\n        ${line(m)}`).join('\n    ');
     }
     if (error) return error.message;
     try {
         await device.createComputePipelineAsync({ layout: 'auto', compute: { module } });
         return null;
     } catch (e) {
-        return `no pipeline: ${e.message}`;
+        return `no pipeline: ${e.message.split('\n')[0]}`;
     }
 }
 
@@ -54,6 +54,8 @@ async function main(folder) {
         throw new Error('a barrier under a condition was not refused: is this still Tint?');
     }
     let [checked, refused] = [0, 0];
+    // Files by what is wrong with them: many variants share a line.
+    const wrong = new Map();
     for (const needs of readdirSync(folder).sort()) {
         const features = needs === 'core' ? [] : needs.split('+');
         const files = readdirSync(join(folder, needs), { recursive: true }).filter((f) => f.endsWith('.wgsl')).sort();
@@ -69,12 +71,16 @@ async function main(folder) {
             const why = await refusal(device, enable + readFileSync(join(folder, needs, file), 'utf8'));
             if (why) {
                 refused += 1;
-                console.log(`${join(needs, file)}:\n    ${why}`);
+                wrong.set(why, [...(wrong.get(why) ?? []), join(needs, file)]);
             }
         }
         console.log(`${needs}: ${files.length} read by Tint`);
         checked += files.length;
         device.destroy();
+    }
+    for (const [why, files] of wrong) {
+        const rest = files.length > 5 ? ['...'] : [];
+        console.log(`${files.length} refused: ${why}\n    ${[...files.slice(0, 5), ...rest].join('\n    ')}`);
     }
     if (checked === 0) throw new Error(`no shaders in ${folder}`);
     console.log(`Tint: ${checked - refused} passed, ${refused} refused`);
