@@ -302,7 +302,7 @@ fn a_device_with_what_is_required_and_no_more() {
             }
             // It is not a guess: a quarter would not do, at the four bytes of an f32.
             if features.is_empty() && model.nodes().iter().all(|n| !matches!(n.op, Op::Cast | Op::Quantize)) {
-                let quarter = wgpu::Limits { max_storage_buffer_binding_size: least / 4 & !3, ..limits };
+                let quarter = wgpu::Limits { max_storage_buffer_binding_size: (least / 4) & !3, ..limits };
                 let tight = gpu::device(gpu, features, quarter);
                 let run = Session::new(&tight, &model).unwrap();
                 let refused = pollster::block_on(run.run(&[("input", &x)]));
