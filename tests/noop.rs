@@ -63,7 +63,8 @@ impl Watch {
     fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
         let woken = Arc::new(AtomicBool::new(false));
         let flag = woken.clone();
-        let submitted = Self::index(queue.submit([]));
+        // Mapping takes a number, too: what waits to be written to the buffer is submitted first.
+        let submitted = Self::index(queue.submit([])) + 1;
         let mapped = device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: 16,
