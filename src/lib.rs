@@ -81,6 +81,7 @@ pub mod plan;
 pub mod profile;
 pub mod quant;
 pub mod reference;
+mod requirements;
 mod session;
 pub mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
@@ -88,6 +89,7 @@ pub mod tune;
 
 pub use error::{Error, Result};
 pub use gpu::Gpu;
+pub use requirements::{required_features, required_limits, useful_features};
 pub use session::Session;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tune::Tuner;

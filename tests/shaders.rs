@@ -1,11 +1,15 @@
 //! Every kernel in every variant, without a GPU: it parses, validates, is written for every backend, stays within what
 //! WebGPU promises, and its uniform is what Rust uploads.
+//!
+//! Where `WEIGHBRIDGE_SHADERS_OUT` names a folder, all texts are left there for other tools, as `scripts/check-shaders`
+//! does: see [`leave`].
 
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::{offset_of, size_of};
+use std::path::{Path, PathBuf};
 use weighbridge::ops::{self, Shader};
 use weighbridge::quant::QuantParams;
 
@@ -82,25 +86,31 @@ fn fits(module: &Module) -> Result<(), String> {
     Ok(())
 }
 
-/// Written as each backend wants it.
-fn translates(shader: &Shader, module: &Module, info: &ModuleInfo) -> Result<(), String> {
+/// One shader as each backend wants it.
+struct Translated {
+    spirv: Vec<u32>,
+    msl: String,
+    /// naga has no matrix units for HLSL, nor wgpu for DX12.
+    hlsl: Option<String>,
+}
+
+fn translate(shader: &Shader, module: &Module, info: &ModuleInfo) -> Result<Translated, String> {
     let options = spv::Options { lang_version: (1, 3), ..Default::default() };
-    spv::write_vec(module, info, &options, None).map_err(|e| format!("SPIR-V: {e}"))?;
+    let spirv = spv::write_vec(module, info, &options, None).map_err(|e| format!("SPIR-V: {e}"))?;
 
     let lang_version = if uses_subgroups(shader) || uses_64_bits(shader) { (2, 4) } else { (2, 1) };
     let options = msl::Options { lang_version, fake_missing_bindings: true, ..Default::default() };
-    let (text, names) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+    let (msl, names) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
         .map_err(|e| format!("MSL: {e}"))?;
     names
         .entry_point_names
         .iter()
         .try_for_each(|name| name.as_ref().map(drop))
         .map_err(|e| format!("MSL: {e}"))?;
-    assert!(!text.is_empty());
+    assert!(!msl.is_empty());
 
-    // naga has no matrix units for HLSL, nor wgpu for DX12.
     if uses_matrix_units(shader) {
-        return Ok(());
+        return Ok(Translated { spirv, msl, hlsl: None });
     }
     // f16 came with 6.2.
     let shader_model = if uses_f16(shader) { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V6_0 };
@@ -119,13 +129,60 @@ fn translates(shader: &Shader, module: &Module, info: &ModuleInfo) -> Result<(),
         .entry_point_names
         .iter()
         .try_for_each(|name| name.as_ref().map(drop))
-        .map_err(|e| format!("HLSL: {e}"))
+        .map_err(|e| format!("HLSL: {e}"))?;
+    assert!(!text.is_empty());
+    Ok(Translated { spirv, msl, hlsl: Some(text) })
 }
 
-fn check(shader: &Shader) -> Result<(), String> {
+/// What a device must have beyond all of WebGPU, as a name for a folder: WebGPU's names of features, and naga's alone
+/// behind `native-`.
+fn needs(shader: &Shader) -> String {
+    let features = [
+        ("shader-f16", uses_f16(shader)),
+        ("subgroups", uses_subgroups(shader)),
+        ("bgra8unorm-storage", shader.source.contains("texture_storage_2d<bgra8unorm")),
+        ("native-int64", uses_64_bits(shader)),
+        ("native-cooperative-matrix", uses_matrix_units(shader)),
+    ];
+    let needed: Vec<_> = features.iter().filter(|(_, needed)| *needed).map(|(name, _)| *name).collect();
+    if needed.is_empty() { "core".into() } else { needed.join("+") }
+}
+
+/// Writes `FOLDER/NEEDS/OP/VARIANT.{wgsl,spv,metal,hlsl}`.
+fn leave(shader: &Shader, translated: &Translated, file: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(file.parent().expect("in a folder"))?;
+    let with = |extension: &str| PathBuf::from(format!("{}.{extension}", file.display()));
+    std::fs::write(with("wgsl"), &shader.source)?;
+    std::fs::write(with("spv"), bytemuck::cast_slice(&translated.spirv))?;
+    std::fs::write(with("metal"), &translated.msl)?;
+    translated.hlsl.as_ref().map_or(Ok(()), |text| std::fs::write(with("hlsl"), text))
+}
+
+fn check(shader: &Shader, file: Option<&Path>) -> Result<(), String> {
     let (module, info) = parse(shader)?;
     fits(&module)?;
-    translates(shader, &module, &info)
+    let translated = translate(shader, &module, &info)?;
+    file.map_or(Ok(()), |file| leave(shader, &translated, file))
+        .map_err(|e| format!("left in {}: {e}", file.unwrap_or(Path::new("")).display()))
+}
+
+/// Where each shader's texts are to be left, if anywhere: no two in the same place.
+fn places(shaders: &[Shader]) -> Vec<Option<PathBuf>> {
+    let Some(folder) = std::env::var_os("WEIGHBRIDGE_SHADERS_OUT") else {
+        return vec![None; shaders.len()];
+    };
+    let mut taken = HashSet::new();
+    let mut place = |shader: &Shader| {
+        let label = shader.label.replace(|c: char| !c.is_ascii_alphanumeric() && !"/-_.".contains(c), "_");
+        let named = Path::new(&folder).join(needs(shader)).join(label);
+        let mut further = (2..).map(|i| PathBuf::from(format!("{}-{i}", named.display())));
+        let mut place = named.clone();
+        while !taken.insert(place.clone()) {
+            place = further.next().expect("there is no end");
+        }
+        place
+    };
+    shaders.iter().map(|shader| Some(place(shader))).collect()
 }
 
 /// The catalogue without repetitions of a text.
@@ -142,14 +199,17 @@ fn distinct() -> Vec<Shader> {
 #[test]
 fn every_variant_validates_and_translates() {
     let all = distinct();
+    let places = places(&all);
     let wrong: Vec<String> = std::thread::scope(|scope| {
         // Every other one to each thread: neighbours are equally long.
         let workers: Vec<_> = (0..2)
             .map(|parity| {
-                let mine = all.iter().skip(parity).step_by(2);
+                let mine = all.iter().zip(&places).skip(parity).step_by(2);
                 scope.spawn(move || {
-                    mine.filter_map(|s| check(s).err().map(|e| format!("{}: {e}", s.label)))
-                        .collect::<Vec<_>>()
+                    mine.filter_map(|(s, file)| {
+                        check(s, file.as_deref()).err().map(|e| format!("{}: {e}", s.label))
+                    })
+                    .collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -191,6 +251,8 @@ fn every_op_is_in_the_catalogue() {
         "select",
         "resize",
         "strided",
+        "tensor_to_texture",
+        "texture_to_tensor",
         "unary",
     ] {
         assert!(ops.iter().any(|o| o == op), "{op} is not among {ops:?}");
@@ -246,8 +308,12 @@ fn twins() -> BTreeMap<&'static str, Twin> {
     let conv_transpose = twin!(ops::ConvTransposeParams: total, quads, outputs, per_in, per_out, x_pitch, b_pitch,
         out_pitch, height, width, out_height, out_width, taps, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y,
         dilation_x);
+    let texture = twin!(ops::TextureParams: mean, scale, total, height, width, texture_height, texture_width, row_apart,
+        column_apart, channel_apart);
     BTreeMap::from([
         ("attention", attention),
+        ("texture_to_tensor", texture),
+        ("tensor_to_texture", texture),
         ("strided", strided),
         ("gather", gather),
         ("resize", resize),

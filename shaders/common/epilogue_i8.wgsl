@@ -140,7 +140,7 @@ fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, 
     let r = clamp(round(y) + c.out_zero, vec4<f32>(c.lo), vec4<f32>(c.hi));
     let bits = bitcast<vec4<u32>>(r + 12582912.0) & vec4<u32>(255u);
     out[batch * p.out_batch + row * p.out_pitch + column / 4u] =
-        (bits.x | bits.y << 8u | bits.z << 16u | bits.w << 24u) & c.live;
+        (bits.x | (bits.y << 8u) | (bits.z << 16u) | (bits.w << 24u)) & c.live;
 //% end
 //% end
 }

@@ -55,7 +55,7 @@ struct QuantParams { scale: f32, inv_scale: f32, zero_point: i32, limits: i32 }
 // Divided once here, since b is found again for every word of it.
 fn batch_at(i: u32) -> u32 {
     let outer = i / p.heads;
-    return outer << 16u | (i - outer * p.heads);
+    return (outer << 16u) | (i - outer * p.heads);
 }
 //% end
 //% if !HEADS

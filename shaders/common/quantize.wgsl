@@ -7,5 +7,5 @@ fn quantize_word(x: vec4<f32>, inv_scale: vec4<f32>, zero: vec4<i32>, lo: vec4<i
     let steps = round(select(x, vec4<f32>(), nan) * inv_scale);
     let q = clamp(steps + vec4<f32>(zero), vec4<f32>(lo), vec4<f32>(hi));
     let b = select(vec4<u32>(), bitcast<vec4<u32>>(q + 12582912.0) & vec4<u32>(255u), live);
-    return b.x | b.y << 8u | b.z << 16u | b.w << 24u;
+    return b.x | (b.y << 8u) | (b.z << 16u) | (b.w << 24u);
 }
