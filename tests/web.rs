@@ -75,7 +75,7 @@ async fn answers(gpu: &Gpu) -> Value {
 #[test]
 fn the_page_is_held_to_the_crates_own_answers() {
     let Some(gpu) = gpu() else { return };
-    let found = pollster::block_on(answers(&gpu));
+    let found = pollster::block_on(answers(gpu));
     if std::env::var_os("WEIGHBRIDGE_WRITE_ANSWERS").is_some() {
         let text = serde_json::to_string(&found).unwrap().replace("{\"dynamic", "\n{\"dynamic");
         std::fs::write(FILE, text + "\n").unwrap();

@@ -268,9 +268,9 @@ async function load() {
     size(".file", variant.file_bytes, full.file_bytes);
     size(".gpu", variant.gpu_bytes, full.gpu_bytes);
   });
-  const named = device.name() || "a GPU that the browser does not name";
+  const kind = device.software() ? "a processor that stands in for a GPU" : "a GPU";
   at("device").textContent =
-    `On ${named}${device.software() ? ", or rather on a processor that stands in for one" : ""}. ` +
+    `On ${kind}${device.name() ? `: ${device.name()}` : ", which the browser does not name"}. ` +
     `Static int8 was calibrated here on ${calibration.length / PIXELS} other images, in ${Math.round(calibrated)} ms.`;
   variants = made;
   // The first run compiles, and is not one of the times.
