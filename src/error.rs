@@ -32,14 +32,15 @@ pub enum Error {
         /// The value and its bounds.
         detail: String,
     },
-    /// A view over a buffer that cannot be bound: too short, misaligned, or without the usage it needs.
+    /// A view over a buffer or a texture that cannot be bound: too short, misaligned, of another format, or without the
+    /// usage it needs.
     #[error("{op}: view `{view}`: {detail}")]
     View {
         /// The op or function that refused.
         op: &'static str,
         /// The name of the binding.
         view: &'static str,
-        /// Sizes, offsets and alignments.
+        /// Sizes, offsets and alignments; of textures, what they are.
         detail: String,
     },
     /// More than the device allows.

@@ -89,7 +89,8 @@ impl Plans {
             self.kept.push_back(found.clone());
             return Ok(found);
         }
-        let descriptor = PlanDescriptor { inputs, observe, weights: Some(&self.weights) };
+        let descriptor =
+            PlanDescriptor { inputs, observe, weights: Some(&self.weights), ..Default::default() };
         let made = Arc::new(Prepared::new(gpu, model, &descriptor)?);
         if self.kept.len() == KEPT {
             self.kept.pop_front();

@@ -243,7 +243,12 @@ fn weights_are_shared_and_columns_observed() {
         let inputs = SMALL.inputs(2, tokens, 3);
         let shapes: Vec<(&str, &[usize])> = inputs.iter().map(|(n, t)| (*n, t.shape())).collect();
         let observe = Observe { values, states: &states, update: Update::default() };
-        let descriptor = PlanDescriptor { inputs: &shapes, observe: Some(observe), weights: Some(&weights) };
+        let descriptor = PlanDescriptor {
+            inputs: &shapes,
+            observe: Some(observe),
+            weights: Some(&weights),
+            ..Default::default()
+        };
         let plan = Plan::with_kernels(gpu.kernels(), &model, &descriptor).unwrap();
         let mut buffers: Vec<wgpu::Buffer> = inputs.iter().map(|(_, t)| gpu.upload(t).unwrap()).collect();
         buffers.extend(plan.outputs().iter().map(|p| gpu.buffer(p.bytes()).unwrap()));

@@ -27,6 +27,30 @@ pub(crate) enum Slot {
     Read,
     /// `var<storage, read_write>`.
     Write,
+    /// `texture_2d<f32>`, which is loaded from and not sampled.
+    Texture,
+    /// `texture_storage_2d<format, write>`.
+    StorageTexture(wgpu::TextureFormat),
+}
+
+impl Slot {
+    fn binding_type(self) -> wgpu::BindingType {
+        let view_dimension = wgpu::TextureViewDimension::D2;
+        let ty = match self {
+            Slot::Uniform => wgpu::BufferBindingType::Uniform,
+            Slot::Read => wgpu::BufferBindingType::Storage { read_only: true },
+            Slot::Write => wgpu::BufferBindingType::Storage { read_only: false },
+            Slot::Texture => {
+                let sample_type = wgpu::TextureSampleType::Float { filterable: false };
+                return wgpu::BindingType::Texture { sample_type, view_dimension, multisampled: false };
+            }
+            Slot::StorageTexture(format) => {
+                let access = wgpu::StorageTextureAccess::WriteOnly;
+                return wgpu::BindingType::StorageTexture { access, format, view_dimension };
+            }
+        };
+        wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None }
+    }
 }
 
 /// A compiled kernel.
@@ -151,15 +175,7 @@ impl Kernel {
             .map(|(slot, binding)| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: match slot {
-                        Slot::Uniform => wgpu::BufferBindingType::Uniform,
-                        Slot::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                        Slot::Write => wgpu::BufferBindingType::Storage { read_only: false },
-                    },
-                    has_dynamic_offset: false,
-                    min_binding_size: None,
-                },
+                ty: slot.binding_type(),
                 count: None,
             })
             .collect();
@@ -207,13 +223,21 @@ impl Dispatch {
         buffers: &[wgpu::BufferBinding<'_>],
         grid: [u32; 3],
     ) -> Self {
-        let entries: Vec<_> = buffers
-            .iter()
+        let buffers = buffers.iter().cloned().map(wgpu::BindingResource::Buffer);
+        Self::with_resources(device, kernel, buffers, grid)
+    }
+
+    /// The same for buffers and textures.
+    pub fn with_resources<'a>(
+        device: &wgpu::Device,
+        kernel: Arc<Kernel>,
+        resources: impl IntoIterator<Item = wgpu::BindingResource<'a>>,
+        grid: [u32; 3],
+    ) -> Self {
+        let entries: Vec<_> = resources
+            .into_iter()
             .zip(0..)
-            .map(|(b, binding)| wgpu::BindGroupEntry {
-                binding,
-                resource: wgpu::BindingResource::Buffer(b.clone()),
-            })
+            .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
             .collect();
         let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(&kernel.label),
@@ -281,9 +305,14 @@ impl Call {
         self.dispatches.iter().fold(last, |last, d| d.record(pass, last))
     }
 
-    /// Records one of the dispatches.
-    pub(crate) fn record_only(&self, dispatch: usize, pass: &mut wgpu::ComputePass<'_>) {
-        self.dispatches[dispatch].record(pass, None);
+    /// Records one of the dispatches, after a dispatch of `last`. Returns its kernel.
+    pub(crate) fn record_only<'c>(
+        &'c self,
+        dispatch: usize,
+        pass: &mut wgpu::ComputePass<'_>,
+        last: Option<&'c Kernel>,
+    ) -> Option<&'c Kernel> {
+        self.dispatches[dispatch].record(pass, last)
     }
 
     /// What was chosen for each product among the dispatches.

@@ -30,6 +30,8 @@ mod rows;
 mod select;
 mod softmax;
 mod strided;
+mod tensor_to_texture;
+mod texture_to_tensor;
 mod tile;
 mod unary;
 
@@ -70,6 +72,8 @@ pub use rows::{ElementwiseParams, Team};
 pub use select::{Select, SelectBindings, SelectDescriptor};
 pub use softmax::{Mask, Softmax, SoftmaxBindings, SoftmaxDescriptor, SoftmaxParams};
 pub use strided::{Axis, Outside, Strided, StridedAxis, StridedBindings, StridedDescriptor, StridedParams};
+pub use tensor_to_texture::{TensorToTexture, TensorToTextureBindings};
+pub use texture_to_tensor::{TextureParams, TextureToTensor, TextureToTensorBindings};
 pub use tile::Params;
 pub use unary::{Unary, UnaryBindings, UnaryDescriptor};
 
@@ -96,6 +100,8 @@ pub fn shaders() -> Vec<Shader> {
         select::shaders(),
         resize::shaders(),
         strided::shaders(),
+        tensor_to_texture::shaders(),
+        texture_to_tensor::shaders(),
         unary::shaders(),
     ]
     .concat()

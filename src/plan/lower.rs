@@ -13,6 +13,7 @@ mod orders;
 mod pointwise;
 mod products;
 mod reduce;
+mod textures;
 mod wide;
 
 use super::{Home, Matrix, PlanDescriptor, Port, Scope, Step, Upload, Weights, state_stride};
@@ -102,10 +103,13 @@ pub(super) fn lower(kernels: &Kernels, model: &Model, descriptor: &PlanDescripto
     let shapes = model.fixed_shapes()?;
     let port = |id: &ValueId| {
         let value = model.value(*id);
-        Port { name: value.name.clone(), shape: shapes[id.index()].clone(), element: value.element }
+        let name = value.name.clone();
+        let texture = descriptor.textures.contains(&name.as_str());
+        Port { name, shape: shapes[id.index()].clone(), element: value.element, texture }
     };
-    let (inputs, outputs) =
-        (model.inputs().iter().map(port).collect(), model.outputs().iter().map(port).collect());
+    let ports = |ids: &[ValueId]| ids.iter().map(port).collect::<Vec<Port>>();
+    let (inputs, outputs) = (ports(model.inputs()), ports(model.outputs()));
+    textures::check(descriptor.textures, &inputs, &outputs)?;
     let observed = |name: &String| descriptor.observe.is_some_and(|o| o.values.contains(name));
     let mut lowering = Lowering {
         model,
@@ -162,9 +166,13 @@ impl<'m> Lowering<'m> {
     fn run(&mut self, descriptor: &PlanDescriptor<'_>) -> Result<()> {
         let model = self.model;
         for (i, id) in model.inputs().iter().enumerate() {
-            let matrix = self.natural(Home::Input(i), *id);
-            let params = self.known_params(*id)?;
-            self.slots[id.index()].push(Slot { matrix, order: Order::Natural, params });
+            let slot = if self.out.inputs[i].texture {
+                self.read_texture(i, *id)?
+            } else {
+                let matrix = self.natural(Home::Input(i), *id);
+                Slot { matrix, order: Order::Natural, params: self.known_params(*id)? }
+            };
+            self.slots[id.index()].push(slot);
             self.observe(descriptor, *id)?;
         }
         for node in model.nodes() {
@@ -222,8 +230,11 @@ impl<'m> Lowering<'m> {
         }
     }
 
-    /// Brings an output into the caller's buffer, where it was not made there.
+    /// Brings an output into the caller's buffer, where it was not made there, or texture.
     fn deliver(&mut self, i: usize, id: ValueId) -> Result<()> {
+        if self.out.outputs[i].texture {
+            return self.write_texture(i, id);
+        }
         let slot = self.get(id, Order::Natural, "deliver")?;
         if slot.matrix.home == Home::Output(i) {
             return Ok(());
@@ -308,7 +319,9 @@ impl<'m> Lowering<'m> {
         let element = self.element(id);
         let output = self.model.outputs().iter().position(|o| *o == id);
         match output {
-            Some(i) if order == Order::Natural => Matrix { home: Home::Output(i), element, rows, columns },
+            Some(i) if order == Order::Natural && !self.out.outputs[i].texture => {
+                Matrix { home: Home::Output(i), element, rows, columns }
+            }
             _ => self.need(element, rows, columns),
         }
     }

@@ -1,8 +1,13 @@
 //! A model laid out for a device: memory planned by liveness, and a list of calls that is recorded into the caller's
 //! pass. Nothing here submits, waits or reads back.
 
+mod binding;
+mod frame;
 mod lower;
 mod pools;
+
+pub use binding::{Binding, Port};
+pub use frame::{Cursor, Frame};
 
 use crate::error::{Error, Result};
 use crate::graph::{Model, ValueId};
@@ -20,6 +25,9 @@ pub struct PlanDescriptor<'a> {
     pub inputs: &'a [(&'a str, &'a [usize])],
     /// Ranges to be observed while the plan runs: see [`crate::calibrate`].
     pub observe: Option<Observe<'a>>,
+    /// Inputs and outputs that are textures: images of 1, 3 or 4 channels, f32, the last three dimensions of the shape,
+    /// with nothing but 1 before them. [`Plan::bind`] takes a texture for each, of any size.
+    pub textures: &'a [&'a str],
     /// Weights on the device that plans of this model share, whatever the shapes of their inputs.
     pub weights: Option<&'a Weights>,
 }
@@ -59,32 +67,6 @@ pub fn state_stride(device: &wgpu::Device) -> u64 {
     u64::from(device.limits().min_storage_buffer_offset_alignment).max(16)
 }
 
-/// An input or an output of a [`Plan`]: f32, dense, with the model's dimensions in the model's order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Port {
-    /// The value's name.
-    pub name: String,
-    /// Shape.
-    pub shape: Vec<usize>,
-    /// Type of the elements.
-    pub element: Element,
-}
-
-impl Port {
-    /// The matrix that a buffer for the port is seen as.
-    pub fn view<'a>(&self, buffer: &'a wgpu::Buffer) -> View<'a> {
-        let columns = self.shape.last().copied().unwrap_or(1);
-        View::new(buffer, self.element.stored(), self.shape.iter().rev().skip(1).product(), columns)
-    }
-
-    /// Bytes that a buffer for the port needs, never less than 16.
-    pub fn bytes(&self) -> u64 {
-        let columns = self.shape.last().copied().unwrap_or(1);
-        let rows: usize = self.shape.iter().rev().skip(1).product();
-        ((rows * self.element.words(columns)) as u64 * 4).max(16)
-    }
-}
-
 /// Bytes of GPU memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Memory {
@@ -122,21 +104,27 @@ struct Matrix {
 struct Scope<'a> {
     kernels: &'a Kernels,
     plan: &'a Plan,
-    inputs: Vec<View<'a>>,
-    outputs: Vec<View<'a>>,
+    inputs: Vec<Binding<'a>>,
+    outputs: Vec<Binding<'a>>,
 }
 
 impl<'a> Scope<'a> {
     fn view(&self, m: &Matrix) -> View<'a> {
         let dense = |buffer, offset| View::new(buffer, m.element, m.rows, m.columns).at(offset);
+        // The caller's view, read as the matrix that the step takes it for: both are dense.
+        let bound = |binding: &Binding<'a>| match *binding {
+            Binding::Buffer(view) => dense(view.buffer, view.offset),
+            Binding::Texture(..) => {
+                unreachable!("`bind` takes textures for what is lowered as textures alone")
+            }
+        };
         match m.home {
             Home::Need(i) => {
                 let place = self.plan.layout.places[i];
                 dense(&self.plan.pools[place.pool], place.offset)
             }
-            // The caller's view, read as the matrix that the step takes it for: both are dense.
-            Home::Input(i) => dense(self.inputs[i].buffer, self.inputs[i].offset),
-            Home::Output(i) => dense(self.outputs[i].buffer, self.outputs[i].offset),
+            Home::Input(i) => bound(&self.inputs[i]),
+            Home::Output(i) => bound(&self.outputs[i]),
             Home::Constant(i) => dense(&self.plan.constants[i], 0),
         }
     }
@@ -275,50 +263,38 @@ impl Plan {
         self.memory
     }
 
-    /// Binds the caller's buffers to inputs and outputs, by name, and makes every bind group.
+    /// Binds the caller's buffers and textures to inputs and outputs, by name, and makes every bind group.
+    ///
+    /// A buffer is given as a [`View`]; a texture, for what [`PlanDescriptor::textures`] names, as it is, or as an
+    /// [`crate::tensor::Image`] with the [`crate::tensor::Pixels`] that say what its colours are. It is read or written
+    /// by a step of the plan: nothing is copied.
     ///
     /// A frame may be recorded as often as wanted. Frames of one plan share its memory: recorded one after the other
     /// they are right, since a queue runs what it is given in order.
     ///
     /// # Errors
-    /// [`Error::Model`] where a port is missing or unknown, [`Error::Shape`] where a view is not of the port's shape,
-    /// and what the ops find wrong with views and limits.
-    pub fn bind(&self, ports: &[(&str, View<'_>)]) -> Result<Frame> {
-        let find = |port: &Port| {
-            let found = ports.iter().find(|(name, _)| *name == port.name).map(|(_, view)| *view);
-            let view = found.ok_or_else(|| Error::Model(format!("nothing is bound to `{}`", port.name)))?;
-            let want = port.view(view.buffer);
-            if (view.element, view.rows * view.columns, view.pitch)
-                != (want.element, want.rows * want.columns, view.element.words(view.columns))
-            {
-                return Err(Error::Shape {
-                    op: "plan",
-                    detail: format!(
-                        "`{}` is bound to [{}, {}] of {:?} with a pitch of {} words, but it is {:?} of {:?}, dense",
-                        port.name,
-                        view.rows,
-                        view.columns,
-                        view.element,
-                        view.pitch,
-                        port.shape,
-                        port.element
-                    ),
-                });
-            }
-            Ok(view)
-        };
+    /// [`Error::Model`] where a port is missing or unknown, or takes a texture and is given a buffer or the reverse,
+    /// [`Error::Shape`] where a view is not of the port's shape, [`Error::Feature`] for a texture that the device cannot
+    /// write, and what the ops find wrong with views, textures and limits.
+    pub fn bind<'b, B>(&self, ports: &[(&str, B)]) -> Result<Frame>
+    where
+        B: Into<Binding<'b>> + Copy,
+    {
         if let Some((name, _)) =
             ports.iter().find(|(n, _)| !self.inputs.iter().chain(&self.outputs).any(|p| p.name == *n))
         {
             return Err(Error::Model(format!("there is no input or output `{name}`")));
         }
-        let scope = Scope {
-            kernels: &self.kernels,
-            plan: self,
-            inputs: self.inputs.iter().map(find).collect::<Result<_>>()?,
-            outputs: self.outputs.iter().map(find).collect::<Result<_>>()?,
+        let find = |port: &Port| {
+            let found = ports.iter().find(|(name, _)| *name == port.name).map(|(_, bound)| (*bound).into());
+            let bound: Binding<'b> =
+                found.ok_or_else(|| Error::Model(format!("nothing is bound to `{}`", port.name)))?;
+            port.check(&bound)?;
+            Ok(bound)
         };
-        Ok(Frame { calls: bind_all(&self.steps, &scope)? })
+        let inputs = self.inputs.iter().map(find).collect::<Result<_>>()?;
+        let outputs = self.outputs.iter().map(find).collect::<Result<_>>()?;
+        Frame::new(&self.steps, &Scope { kernels: &self.kernels, plan: self, inputs, outputs })
     }
 
     /// The matrix products and convolutions of the plan, in its order, and what is chosen for each.
@@ -329,25 +305,14 @@ impl Plan {
         Ok(self.bind_scratch()?.chosen().copied().collect())
     }
 
-    /// Binds buffers that nothing is ever put into.
+    /// Binds buffers and textures that nothing is ever put into.
     fn bind_scratch(&self) -> Result<Frame> {
         let device = self.kernels.device();
-        let ports: Vec<(&Port, wgpu::Buffer)> = self
-            .inputs
-            .iter()
-            .chain(&self.outputs)
-            .map(|port| {
-                let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("weighbridge scratch"),
-                    size: port.bytes(),
-                    usage: wgpu::BufferUsages::STORAGE,
-                    mapped_at_creation: false,
-                });
-                (port, buffer)
-            })
-            .collect();
-        let views: Vec<_> = ports.iter().map(|(port, b)| (port.name.as_str(), port.view(b))).collect();
-        self.bind(&views)
+        let ports = || self.inputs.iter().chain(&self.outputs);
+        let scratch: Vec<binding::Scratch> = ports().map(|port| port.scratch(device)).collect();
+        let bound: Vec<_> =
+            ports().zip(&scratch).map(|(port, scratch)| (port.name.as_str(), scratch.bind(port))).collect();
+        self.bind(&bound)
     }
 
     /// A row for each dispatch: node, op, kernel and variant, shapes, bytes, and why.
@@ -359,7 +324,7 @@ impl Plan {
         let device = self.kernels.device();
         let mut rows: Vec<[String; 6]> =
             vec![["node", "op", "kernel", "shapes", "bytes", "why"].map(Into::into)];
-        for (step, call) in self.steps.iter().zip(&frame.calls) {
+        for (step, call) in self.steps.iter().zip(frame.calls()) {
             for (i, ((label, grid), origin)) in call.dispatches().zip(call.origins()).enumerate() {
                 let first = i == 0;
                 let chosen = origin.map(|o| o.name(device));
@@ -383,61 +348,5 @@ impl Plan {
             let _ = writeln!(text, "{}", cells.join("  ").trim_end());
         }
         Ok(text)
-    }
-}
-
-/// The steps' calls. On several threads, since what takes time is that pipelines are made; of several errors the first
-/// step's is returned.
-#[cfg(not(target_arch = "wasm32"))]
-fn bind_all(steps: &[Step], scope: &Scope<'_>) -> Result<Vec<Call>> {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(steps.len());
-    let (next, calls): (_, Vec<_>) = (AtomicUsize::new(0), steps.iter().map(|_| OnceLock::new()).collect());
-    let work = || {
-        while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < steps.len()) {
-            // Each place is filled once, by whoever drew its number.
-            let _ = calls[i].set((steps[i].bind)(scope));
-        }
-    };
-    std::thread::scope(|threads_of| {
-        for _ in 1..threads {
-            threads_of.spawn(work);
-        }
-        work();
-    });
-    calls.into_iter().filter_map(OnceLock::into_inner).collect()
-}
-
-#[cfg(target_arch = "wasm32")]
-fn bind_all(steps: &[Step], scope: &Scope<'_>) -> Result<Vec<Call>> {
-    steps.iter().map(|step| (step.bind)(scope)).collect()
-}
-
-/// A plan bound to the caller's buffers.
-pub struct Frame {
-    calls: Vec<Call>,
-}
-
-impl Frame {
-    /// Records every dispatch into the caller's pass. Infallible and repeatable; allocates nothing but what wgpu does for
-    /// the same commands.
-    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.calls.iter().fold(None, |last, call| call.record_after(pass, last));
-    }
-
-    /// What was chosen for each matrix product and convolution, in the plan's order.
-    pub fn chosen(&self) -> impl Iterator<Item = &Chosen> {
-        self.calls.iter().flat_map(Call::chosen)
-    }
-
-    /// A call for each step of the plan.
-    pub(crate) fn calls(&self) -> &[Call] {
-        &self.calls
-    }
-
-    /// How many dispatches are recorded.
-    pub fn dispatches(&self) -> usize {
-        self.calls.iter().map(|c| c.dispatches().len()).sum()
     }
 }

@@ -102,6 +102,31 @@ impl Profile {
     }
 }
 
+/// A call and one of its dispatches, for each dispatch of a frame.
+fn places(frame: &Frame) -> Vec<(usize, usize)> {
+    let calls = frame.calls().iter().enumerate();
+    calls.flat_map(|(step, call)| (0..call.dispatches().len()).map(move |d| (step, d))).collect()
+}
+
+/// Measures what each dispatch of a frame takes, in nanoseconds, for [`Frame::set_costs`]: the fastest of `repeat` runs
+/// (at least one), each dispatch in a compute pass of its own. It runs the frame on what is bound to it, and submits
+/// and waits: for the time at which an app is loaded.
+///
+/// # Errors
+/// [`crate::Error::Device`] where the device is lost.
+pub fn costs(gpu: &Gpu, frame: &Frame, repeat: usize) -> Result<Vec<f64>> {
+    let places = places(frame);
+    let mut fastest = vec![f64::INFINITY; places.len()];
+    for _ in 0..repeat.max(1) {
+        let timings = gpu.time_passes(places.len(), |i, pass| {
+            let (step, dispatch) = places[i];
+            frame.calls()[step].record_only(dispatch, pass, None);
+        })?;
+        fastest.iter_mut().zip(timings.nanoseconds).for_each(|(best, t)| *best = best.min(t));
+    }
+    Ok(fastest)
+}
+
 /// Times a frame's dispatches, the frame and `run`, which uploads, runs the frame and reads back.
 pub(crate) fn measure(
     gpu: &Gpu,
@@ -112,18 +137,13 @@ pub(crate) fn measure(
     run: impl Fn() -> Result<()>,
 ) -> Result<Profile> {
     let repeat = repeat.max(1);
-    let places: Vec<(usize, usize)> = frame
-        .calls()
-        .iter()
-        .enumerate()
-        .flat_map(|(step, call)| (0..call.dispatches().len()).map(move |d| (step, d)))
-        .collect();
+    let places = places(frame);
     let mut times = vec![Vec::with_capacity(repeat); places.len()];
     let (mut whole, mut runs) = (Vec::new(), Vec::new());
     for _ in 0..repeat {
         let timings = gpu.time_passes(places.len(), |i, pass| {
             let (step, dispatch) = places[i];
-            frame.calls()[step].record_only(dispatch, pass);
+            frame.calls()[step].record_only(dispatch, pass, None);
         })?;
         times.iter_mut().zip(timings.nanoseconds).for_each(|(all, t)| all.push(t));
         whole.extend(gpu.time_passes(1, |_, pass| frame.record(pass))?.nanoseconds);

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Clock, Gpu};
 use crate::kernel::Call;
 use crate::ops::roofline::{Peak, VECTORS, WORKGROUP};
+use crate::plan::Frame;
 use crate::tensor::Element;
 
 /// What a device does at most, in 1e9 a second, as simple kernels found it just now: what moves bytes and does nothing
@@ -83,6 +84,18 @@ impl Roofline {
     /// Nanoseconds that so much work takes at least: as long as its operations or its bytes take, whichever is more.
     pub fn least(&self, operations: u64, element: Element, bytes: u64) -> f64 {
         (operations as f64 / self.operations(element)).max(bytes as f64 / self.copy)
+    }
+
+    /// An estimate of what each dispatch of a frame takes, in nanoseconds, for [`Frame::set_costs`]: what its step's work
+    /// takes at least, in equal shares where there are several. Kernels take longer than that; to allow for it, lower
+    /// the rates by a share that a profile of the device has shown.
+    pub fn costs(&self, frame: &Frame) -> Vec<f64> {
+        let each = frame.work().flat_map(|(work, call)| {
+            let dispatches = call.dispatches().len();
+            let least = self.least(work.operations, work.element, work.bytes);
+            std::iter::repeat_n(least / dispatches as f64, dispatches)
+        });
+        each.collect()
     }
 }
 

@@ -1,12 +1,14 @@
-//! Element types, host tensors, and views over a caller's buffers.
+//! Element types, host tensors, and views over a caller's buffers and textures.
 //!
 //! On the device a tensor is dense, except that its innermost dimension is padded to whole `u32` words:
 //! two f16 or four int8 to a word. An f32 tensor is never padded.
 
 mod host;
+mod image;
 mod view;
 
 pub use host::{Data, Tensor};
+pub use image::{Image, Pixels, Srgb};
 pub use view::View;
 
 /// The type of a tensor's elements.
