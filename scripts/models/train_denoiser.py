@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 WIDTH, HEIGHT = 192, 128
 CHANNELS = 24
 DILATIONS = [1, 1, 2, 4, 1]
-STEPS, BATCH, CROP, RATE = 3500, 8, 96, 3e-3
+STEPS, BATCH, CROP, RATE = 9000, 8, 96, 3e-3
 
 
 def load(folder):
@@ -161,8 +161,8 @@ def main():
             batch.append((light, turned(rng, guide), surface, clean))
         params, state, value = step(params, state, *(np.stack(t) for t in zip(*batch)))
         losses.append(float(value))
-        if at % 500 == 0:
-            report(at, np.mean(losses[-500:]))
+        if at % 1000 == 0:
+            report(at, np.mean(losses[-1000:]))
             export(params, path)
 
 

@@ -10,6 +10,9 @@ use std::path::Path;
 /// Samples of the pictures that count as clean.
 pub const MANY: u32 = 96;
 
+/// Pixels of the pictures.
+pub const SIZE: [u32; 2] = [192, 128];
+
 /// Writes `count` pairs of pictures, of the scenes from seed `first` on, into a folder: `light.f16`, `guide.u8`,
 /// `surface.u8` and, with many samples, `clean.f16`, four channels each, one picture after the other.
 ///
@@ -35,7 +38,7 @@ pub fn write(
         let draw = |samples, seed| {
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
             let moment = Moment { seconds: 2.0, samples, seed };
-            renderer.record(&gpu.queue, &mut encoder, &scene, &moment, &targets);
+            renderer.record(&gpu.queue, &mut encoder, &scene, &moment, &targets, None);
             gpu.queue.submit([encoder.finish()]);
         };
         draw(samples, seed as u32);

@@ -51,6 +51,11 @@ impl Gpu {
         Ok((Self { device, queue, info: adapter.get_info() }, adapter))
     }
 
+    /// Pixels that it can trace and filter at a rate that is fun.
+    pub fn default_size(&self) -> [u32; 2] {
+        if self.info.device_type == wgpu::DeviceType::Cpu { [480, 270] } else { [960, 540] }
+    }
+
     /// Waits for everything that was submitted.
     ///
     /// # Errors

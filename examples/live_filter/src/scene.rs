@@ -351,6 +351,7 @@ pub fn draw(
     pipeline: &wgpu::RenderPipeline,
     bind_group: &wgpu::BindGroup,
     views: &[&wgpu::TextureView],
+    timestamp_writes: Option<wgpu::RenderPassTimestampWrites<'_>>,
 ) {
     let attachments: Vec<_> = views
         .iter()
@@ -368,6 +369,7 @@ pub fn draw(
         .collect();
     let mut pass = encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
         color_attachments: &attachments,
+        timestamp_writes,
         ..Default::default()
     });
     pass.set_pipeline(pipeline);
@@ -407,10 +409,11 @@ impl Renderer {
         scene: &Scene,
         moment: &Moment,
         targets: &Targets,
+        times: Option<wgpu::RenderPassTimestampWrites<'_>>,
     ) {
         let size = [targets.light.width(), targets.light.height()];
         queue.write_buffer(&self.uniform, 0, bytemuck::bytes_of(&scene.uniform(moment, size)));
         let views = [whole(&targets.light), whole(&targets.guide), whole(&targets.surface)];
-        draw(encoder, &self.pipeline, &self.bind_group, &[&views[0], &views[1], &views[2]]);
+        draw(encoder, &self.pipeline, &self.bind_group, &[&views[0], &views[1], &views[2]], times);
     }
 }
