@@ -7,10 +7,6 @@ struct View {
     picture: vec2f,
     /// Where the line is, from 0 at the left to 1 at the right.
     split: f32,
-    /// What is at the left: 0 what was drawn, 1 what fp32 makes of it.
-    left: u32,
-    /// What is at the right: 0 what the variant makes, 1 its difference from fp32, times 16.
-    right: u32,
     /// Pixels of the window for one of the text, 0 for none.
     zoom: u32,
     /// Of the text, in its own pixels.
@@ -22,31 +18,31 @@ struct View {
 
 @group(0) @binding(0) var<uniform> view: View;
 @group(0) @binding(1) var smoothly: sampler;
-@group(0) @binding(2) var light: texture_2d<f32>;
+@group(0) @binding(2) var text: texture_2d<f32>;
 @group(0) @binding(3) var surface: texture_2d<f32>;
-@group(0) @binding(4) var filtered: texture_2d<f32>;
+@group(0) @binding(4) var light: texture_2d<f32>;
 @group(0) @binding(5) var exact: texture_2d<f32>;
-@group(0) @binding(6) var text: texture_2d<f32>;
 
 @vertex
 fn corner(@builtin(vertex_index) i: u32) -> @builtin(position) vec4f {
     return vec4f(f32(i & 1u) * 4.0 - 1.0, f32(i >> 1u) * 4.0 - 1.0, 0.0, 1.0);
 }
 
-@fragment
-fn draw(@builtin(position) position: vec4f) -> @location(0) vec4f {
-    // The whole picture, as large as it fits.
+/// The size and the corner of the whole picture, as large as it fits.
+fn place() -> vec4f {
     let size = view.picture * min(view.window.x / view.picture.x, view.window.y / view.picture.y);
-    let from_ = 0.5 * (view.window - size);
-    let at = (position.xy - from_) / size;
-    let s = textureSampleLevel(surface, smoothly, at, 0.0).rgb;
-    let drawn = shown(textureSampleLevel(light, smoothly, at, 0.0).rgb, s);
-    let variant = shown(textureSampleLevel(filtered, smoothly, at, 0.0).rgb, s);
-    let fp32 = shown(textureSampleLevel(exact, smoothly, at, 0.0).rgb, s);
-    let left = select(drawn, fp32, view.left == 1u);
-    let right = select(variant, abs(variant - fp32) * 16.0, view.right == 1u);
-    var colour = select(right, left, at.x < view.split);
-    let line = abs(position.x - from_.x - view.split * size.x);
+    return vec4f(size, 0.5 * (view.window - size));
+}
+
+fn sampled(texture: texture_2d<f32>, at: vec2f) -> vec3f {
+    return textureSampleLevel(texture, smoothly, at, 0.0).rgb;
+}
+
+/// With the line and the text over it, as the window takes it.
+fn finished(picture: vec3f, at: vec2f, position: vec2f) -> vec4f {
+    let place = place();
+    var colour = picture;
+    let line = abs(position.x - place.z - view.split * place.x);
     if line < 2.0 {
         colour = select(vec3f(0.0), vec3f(1.0), line < 1.0);
     }
@@ -54,12 +50,12 @@ fn draw(@builtin(position) position: vec4f) -> @location(0) vec4f {
         colour = vec3f(0.0);
     }
     if view.zoom > 0u {
-        let place = vec2i(position.xy) / i32(view.zoom) - vec2i(6, 6);
+        let character = vec2i(position) / i32(view.zoom) - vec2i(6, 6);
         let margin = 4;
-        if all(place >= vec2i(-margin)) && all(place < vec2i(view.text) + margin) {
+        if all(character >= vec2i(-margin)) && all(character < vec2i(view.text) + margin) {
             colour = colour * 0.28;
-            if all(place >= vec2i(0)) && all(place < vec2i(view.text)) {
-                colour = mix(colour, vec3f(0.96, 0.94, 0.88), textureLoad(text, place, 0).r);
+            if all(character >= vec2i(0)) && all(character < vec2i(view.text)) {
+                colour = mix(colour, vec3f(0.96, 0.94, 0.88), textureLoad(text, character, 0).r);
             }
         }
     }
@@ -68,4 +64,20 @@ fn draw(@builtin(position) position: vec4f) -> @location(0) vec4f {
         colour = select(linear, colour / 12.92, colour <= vec3f(0.04045));
     }
     return vec4f(colour, 1.0);
+}
+
+@fragment
+fn plain(@builtin(position) position: vec4f) -> @location(0) vec4f {
+    let place = place();
+    let at = (position.xy - place.zw) / place.xy;
+    return finished(shown(sampled(light, at), sampled(surface, at)), at, position.xy);
+}
+
+/// How far it is from fp32, times 16.
+@fragment
+fn difference(@builtin(position) position: vec4f) -> @location(0) vec4f {
+    let place = place();
+    let at = (position.xy - place.zw) / place.xy;
+    let s = sampled(surface, at);
+    return finished(16.0 * abs(shown(sampled(light, at), s) - shown(sampled(exact, at), s)), at, position.xy);
 }

@@ -33,7 +33,10 @@ impl App {
         let most = gpu.device.limits().max_texture_dimension_2d;
         if size.iter().any(|n| *n < 16 || *n > most || n % 2 != 0) {
             let [width, height] = size;
-            return Err(format!("{width} x {height} pixels: both must be even, at least 16 and at most {most}").into());
+            return Err(format!(
+                "{width} x {height} pixels: both must be even, at least 16 and at most {most}"
+            )
+            .into());
         }
         let (scene, renderer) = (Scene::shown(), Renderer::new(&gpu.device));
         let targets = Targets::new(&gpu.device, size);
@@ -58,7 +61,8 @@ impl App {
     }
 
     /// Records one frame: draws the scene, filters it, and shows it on a target of some size. Where `measured`, it is
-    /// compared with what fp32 makes of it, for [`Measure::read`].
+    /// compared with what fp32 makes of it, for [`Measure::read`], unless that has not been asked for the last one yet.
+    /// Returns whether it is.
     pub fn record(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
@@ -67,7 +71,7 @@ impl App {
         measured: bool,
         options: &Options,
         (target, size): (&wgpu::TextureView, [u32; 2]),
-    ) {
+    ) -> bool {
         let measured = measured && self.measure.is_free();
         let Self { gpu, measure, scene, renderer, targets, filters, .. } = self;
         let scene_times = measure.scene_times().filter(|_| measured);
@@ -95,6 +99,7 @@ impl App {
             exact: &exact.output,
         };
         self.view.record(gpu, encoder, &pictures, options, target, size);
+        measured
     }
 
     /// How far from many paths for each pixel of a moment are: what was drawn last, and what each variant makes of it. In

@@ -79,12 +79,16 @@ pub fn filters(
     let bytes = values.len() as u64 * stride;
     let buffer = |usage| {
         let label = Some("ranges");
-        gpu.device.create_buffer(&wgpu::BufferDescriptor { label, size: bytes, usage, mapped_at_creation: false })
+        gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label,
+            size: bytes,
+            usage,
+            mapped_at_creation: false,
+        })
     };
     let states = buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC);
     let staging = buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ);
-    let observe =
-        Observe { values: &values, states: &states, update: Update::Accumulate(Observer::MinMax) };
+    let observe = Observe { values: &values, states: &states, update: Update::Accumulate(Observer::MinMax) };
     let (_plan, frame) = bound(gpu, &model, targets, &output, Some(observe))?;
     for number in 0..CALIBRATED_ON {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());

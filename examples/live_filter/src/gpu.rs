@@ -1,6 +1,7 @@
 //! The application's own device and queue, and what it copies back from them.
 
 use std::error::Error;
+use std::sync::{Arc, OnceLock};
 
 /// What an application that draws has anyway.
 pub struct Gpu {
@@ -10,6 +11,8 @@ pub struct Gpu {
     pub queue: wgpu::Queue,
     /// What the device is.
     pub info: wgpu::AdapterInfo,
+    /// Why the device was lost.
+    lost: Arc<OnceLock<String>>,
 }
 
 impl Gpu {
@@ -43,12 +46,27 @@ impl Gpu {
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("live filter"),
                 // Kernels are faster with subgroups, where there are some.
-                required_features: adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
+                required_features: adapter.features()
+                    & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
                 required_limits: adapter.limits(),
                 ..Default::default()
             })
             .await?;
-        Ok((Self { device, queue, info: adapter.get_info() }, adapter))
+        let lost = Arc::new(OnceLock::new());
+        let tell = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            // It is lost once.
+            let _ = tell.set(format!("{reason:?}: {message}"));
+        });
+        Ok((Self { device, queue, info: adapter.get_info(), lost }, adapter))
+    }
+
+    /// # Errors
+    /// Where the device is lost.
+    pub fn check(&self) -> Result<(), Box<dyn Error>> {
+        self.lost
+            .get()
+            .map_or(Ok(()), |why| Err(format!("the device {} is lost: {why}", self.info.name).into()))
     }
 
     /// Pixels that it can trace and filter at a rate that is fun.

@@ -62,7 +62,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [width, height] = self.size;
         writeln!(f, "{}, {width} x {height}, {SAMPLES} paths for each pixel\n", self.adapter)?;
-        writeln!(f, "              weights kB  activations kB  frame ms  scene ms  network ms  dB to fp32  dB to clean")?;
+        writeln!(
+            f,
+            "              weights kB  activations kB  frame ms  scene ms  network ms  dB to fp32  dB to clean"
+        )?;
         writeln!(f, "{:<12}{:>90.2}", "as drawn", self.drawn)?;
         for row in &self.rows {
             let [weights, activations] = row.bytes.map(|b| b as f64 / 1e3);

@@ -169,7 +169,8 @@ impl Measure {
         let mean = sums.into_iter().map(f64::from).sum::<f64>() / f64::from(self.values);
         let stamps: Vec<u64> = bytemuck::pod_collect_to_vec(stamps);
         let times = self.stamps.as_ref().map(|s| {
-            let between = |i: usize| stamps[i + 1].saturating_sub(stamps[i]) as f64 * f64::from(s.period) / 1e6;
+            let between =
+                |i: usize| stamps[i + 1].saturating_sub(stamps[i]) as f64 * f64::from(s.period) / 1e6;
             [between(0), between(2)]
         });
         Ok(Some(Measured { psnr: -10.0 * mean.log10(), times }))

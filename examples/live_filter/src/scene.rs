@@ -158,13 +158,13 @@ impl Scene {
         let spheres = objects.len();
         for i in 0..6 {
             let angle = std::f32::consts::TAU * (i as f32 + 0.35) / 6.0;
-            let height = [1.25, 0.55, 0.9, 0.35, 1.6, 0.7][i];
+            let height = [0.55, 0.25, 0.42, 0.18, 0.70, 0.32][i];
             let albedo = if i % 2 == 0 { [0.78, 0.76, 0.72] } else { [0.20, 0.24, 0.32] };
             let roughness = if i % 2 == 0 { 0.9 } else { 0.2 };
             let extent = [0.42, height, 0.42];
-            objects.push(block(polar(3.9, angle, height), extent, angle + 0.4, albedo, roughness));
+            objects.push(block(polar(3.5, angle, height), extent, angle + 0.4, albedo, roughness));
         }
-        Self { objects, lamps, spheres, camera: [7.4, 2.5, 0.35, 0.12], field: 0.36 }
+        Self { objects, lamps, spheres, camera: [8.4, 3.6, 0.35, 0.12], field: 0.3 }
     }
 
     /// One of many, for training and for measuring on what was not trained on.
@@ -182,11 +182,7 @@ impl Scene {
         let key = polar(r.within(4.0, 7.0), r.within(0.0, 6.3), r.within(4.0, 8.0));
         let power = r.within(25.0, 110.0);
         objects.push(moving(
-            lamp(
-                key,
-                r.within(0.4, 1.5),
-                [power, power * r.within(0.6, 1.0), power * r.within(0.4, 1.0)],
-            ),
+            lamp(key, r.within(0.4, 1.5), [power, power * r.within(0.6, 1.0), power * r.within(0.4, 1.0)]),
             r,
         ));
         for _ in 0..2 {
@@ -273,11 +269,8 @@ pub struct Targets {
 }
 
 /// A format and a use for each of the targets, in their order.
-const FORMATS: [wgpu::TextureFormat; 3] = [
-    wgpu::TextureFormat::Rgba16Float,
-    wgpu::TextureFormat::Rgba8Unorm,
-    wgpu::TextureFormat::Rgba8Unorm,
-];
+const FORMATS: [wgpu::TextureFormat; 3] =
+    [wgpu::TextureFormat::Rgba16Float, wgpu::TextureFormat::Rgba8Unorm, wgpu::TextureFormat::Rgba8Unorm];
 
 impl Targets {
     /// Of this many pixels.
@@ -310,11 +303,12 @@ pub fn whole(texture: &wgpu::Texture) -> wgpu::TextureView {
     texture.create_view(&wgpu::TextureViewDescriptor::default())
 }
 
-/// A pipeline that draws one triangle over all of the targets.
+/// A pipeline that draws one triangle over all of the targets, with a fragment shader of this name.
 pub fn pipeline(
     device: &wgpu::Device,
     label: &str,
     shader: &str,
+    fragment: &str,
     formats: &[wgpu::TextureFormat],
 ) -> wgpu::RenderPipeline {
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -336,7 +330,7 @@ pub fn pipeline(
         multisample: wgpu::MultisampleState::default(),
         fragment: Some(wgpu::FragmentState {
             module: &module,
-            entry_point: Some("draw"),
+            entry_point: Some(fragment),
             compilation_options: Default::default(),
             targets: &targets,
         }),
@@ -345,36 +339,24 @@ pub fn pipeline(
     })
 }
 
-/// Draws one triangle over all of the views.
-pub fn draw(
-    encoder: &mut wgpu::CommandEncoder,
-    pipeline: &wgpu::RenderPipeline,
-    bind_group: &wgpu::BindGroup,
+/// Begins a pass that draws all of the views anew.
+pub fn begin<'e>(
+    encoder: &'e mut wgpu::CommandEncoder,
     views: &[&wgpu::TextureView],
     timestamp_writes: Option<wgpu::RenderPassTimestampWrites<'_>>,
-) {
+) -> wgpu::RenderPass<'e> {
+    let ops = wgpu::Operations { load: wgpu::LoadOp::Clear(wgpu::Color::BLACK), store: wgpu::StoreOp::Store };
     let attachments: Vec<_> = views
         .iter()
         .map(|view| {
-            Some(wgpu::RenderPassColorAttachment {
-                view,
-                depth_slice: None,
-                resolve_target: None,
-                ops: wgpu::Operations {
-                    load: wgpu::LoadOp::Clear(wgpu::Color::BLACK),
-                    store: wgpu::StoreOp::Store,
-                },
-            })
+            Some(wgpu::RenderPassColorAttachment { view, depth_slice: None, resolve_target: None, ops })
         })
         .collect();
-    let mut pass = encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
+    encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
         color_attachments: &attachments,
         timestamp_writes,
         ..Default::default()
-    });
-    pass.set_pipeline(pipeline);
-    pass.set_bind_group(0, bind_group, &[]);
-    pass.draw(0..3, 0..1);
+    })
 }
 
 /// Draws scenes.
@@ -387,7 +369,7 @@ pub struct Renderer {
 impl Renderer {
     /// Compiles the shader.
     pub fn new(device: &wgpu::Device) -> Self {
-        let pipeline = pipeline(device, "scene", include_str!("../shaders/scene.wgsl"), &FORMATS);
+        let pipeline = pipeline(device, "scene", include_str!("../shaders/scene.wgsl"), "draw", &FORMATS);
         let uniform = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: Some("scene"),
             contents: bytemuck::bytes_of(&Uniform::zeroed()),
@@ -414,6 +396,9 @@ impl Renderer {
         let size = [targets.light.width(), targets.light.height()];
         queue.write_buffer(&self.uniform, 0, bytemuck::bytes_of(&scene.uniform(moment, size)));
         let views = [whole(&targets.light), whole(&targets.guide), whole(&targets.surface)];
-        draw(encoder, &self.pipeline, &self.bind_group, &[&views[0], &views[1], &views[2]], times);
+        let mut pass = begin(encoder, &[&views[0], &views[1], &views[2]], times);
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.draw(0..3, 0..1);
     }
 }

@@ -1,7 +1,7 @@
 //! The picture on the screen, with a split and with text.
 
 use crate::gpu::Gpu;
-use crate::scene::{draw, pipeline, texture, whole};
+use crate::scene::{begin, pipeline, texture, whole};
 use bytemuck::{Pod, Zeroable};
 use font8x8::UnicodeFonts;
 
@@ -48,11 +48,10 @@ struct Uniform {
     window: [f32; 2],
     picture: [f32; 2],
     split: f32,
-    left: u32,
-    right: u32,
     zoom: u32,
     text: [u32; 2],
     encodes: u32,
+    /// WGSL rounds the size up to the alignment of its largest member.
     pad: u32,
 }
 
@@ -70,7 +69,8 @@ pub struct Pictures<'a> {
 
 /// Draws to windows and textures of one format.
 pub struct View {
-    pipeline: wgpu::RenderPipeline,
+    plain: wgpu::RenderPipeline,
+    difference: wgpu::RenderPipeline,
     uniform: wgpu::Buffer,
     sampler: wgpu::Sampler,
     text: wgpu::Texture,
@@ -85,7 +85,8 @@ impl View {
         let shader = concat!(include_str!("../shaders/shown.wgsl"), include_str!("../shaders/view.wgsl"));
         let device = &gpu.device;
         Self {
-            pipeline: pipeline(device, "view", shader, &[format]),
+            plain: pipeline(device, "view", shader, "plain", &[format]),
+            difference: pipeline(device, "view", shader, "difference", &[format]),
             uniform: device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("view"),
                 size: size_of::<Uniform>() as u64,
@@ -97,11 +98,7 @@ impl View {
                 min_filter: wgpu::FilterMode::Linear,
                 ..Default::default()
             }),
-            text: texture(
-                device,
-                [ROOM[0] * CELL[0], ROOM[1] * CELL[1]],
-                wgpu::TextureFormat::Rgba8Unorm,
-            ),
+            text: texture(device, [ROOM[0] * CELL[0], ROOM[1] * CELL[1]], wgpu::TextureFormat::Rgba8Unorm),
             size: [0, 0],
             encodes: format.is_srgb(),
         }
@@ -124,7 +121,8 @@ impl View {
                 let glyph = font8x8::BASIC_FONTS.get(*character).unwrap_or_default();
                 for (y, bits) in glyph.into_iter().enumerate() {
                     for x in (0..8).filter(|x| bits >> x & 1 == 1) {
-                        let at = (row * CELL[1] as usize + y) * width as usize + column * CELL[0] as usize + x;
+                        let at =
+                            (row * CELL[1] as usize + y) * width as usize + column * CELL[0] as usize + x;
                         texels[at * 4..at * 4 + 4].fill(255);
                     }
                 }
@@ -154,29 +152,48 @@ impl View {
             window: size.map(|n| n as f32),
             picture: [pictures.light.width() as f32, pictures.light.height() as f32],
             split: options.split,
-            left: u32::from(options.left == Left::Fp32),
-            right: u32::from(options.right == Right::Difference),
             zoom: if options.text { zoom } else { 0 },
             text: self.size,
             encodes: self.encodes.into(),
             pad: 0,
         };
         gpu.queue.write_buffer(&self.uniform, 0, bytemuck::bytes_of(&uniform));
-        let textures =
-            [pictures.light, pictures.surface, pictures.filtered, pictures.exact, &self.text].map(whole);
-        let mut entries = vec![
-            wgpu::BindGroupEntry { binding: 0, resource: self.uniform.as_entire_binding() },
-            wgpu::BindGroupEntry { binding: 1, resource: wgpu::BindingResource::Sampler(&self.sampler) },
-        ];
-        entries.extend(textures.iter().zip(2..).map(|(texture, binding)| wgpu::BindGroupEntry {
-            binding,
-            resource: wgpu::BindingResource::TextureView(texture),
-        }));
-        let group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("view"),
-            layout: &self.pipeline.get_bind_group_layout(0),
-            entries: &entries,
-        });
-        draw(encoder, &self.pipeline, &group, &[target], None);
+        let views = [&self.text, pictures.surface].map(whole);
+        let group = |pipeline: &wgpu::RenderPipeline, lights: &[&wgpu::Texture]| {
+            let lights: Vec<_> = lights.iter().map(|t| whole(t)).collect();
+            let mut entries = vec![
+                wgpu::BindGroupEntry { binding: 0, resource: self.uniform.as_entire_binding() },
+                wgpu::BindGroupEntry { binding: 1, resource: wgpu::BindingResource::Sampler(&self.sampler) },
+            ];
+            entries.extend(views.iter().chain(&lights).zip(2..).map(|(view, binding)| {
+                wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::TextureView(view) }
+            }));
+            let layout = &pipeline.get_bind_group_layout(0);
+            gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("view"),
+                layout,
+                entries: &entries,
+            })
+        };
+        let left = if options.left == Left::Drawn { pictures.light } else { pictures.exact };
+        let (right, lights): (_, &[_]) = match options.right {
+            Right::Filtered => (&self.plain, &[pictures.filtered]),
+            Right::Difference => (&self.difference, &[pictures.filtered, pictures.exact]),
+        };
+        // The pixel that the line is in: the picture is in the middle of the window, as large as it fits.
+        let [width, height] = uniform.window;
+        let shown = uniform.picture[0] * (width / uniform.picture[0]).min(height / uniform.picture[1]);
+        let middle = (0.5 * (width - shown) + options.split * shown).clamp(0.0, width) as u32;
+        let mut pass = begin(encoder, &[target], None);
+        for (pipeline, lights, columns) in
+            [(&self.plain, &[left][..], 0..middle), (right, lights, middle..size[0])]
+        {
+            if !columns.is_empty() {
+                pass.set_pipeline(pipeline);
+                pass.set_bind_group(0, &group(pipeline, lights), &[]);
+                pass.set_scissor_rect(columns.start, 0, columns.len() as u32, size[1]);
+                pass.draw(0..3, 0..1);
+            }
+        }
     }
 }
