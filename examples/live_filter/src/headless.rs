@@ -95,14 +95,15 @@ pub fn caption(app: &App, variant: Variant, frame: f64, measured: Option<Measure
     let memory = app.filter(variant).memory;
     let [width, height] = app.size();
     let times = measured.and_then(|m| m.times);
-    let times = times.map_or(String::new(), |[s, n]| format!(" (scene {s:.1}, network {n:.1})"));
+    // The scene's time is left out: a driver may still be busy with the last frame's picture when it begins.
+    let network = times.map_or(String::new(), |[_, n]| format!(", of which the network {n:.1} ms"));
     let psnr = match measured {
         _ if variant == Variant::Fp32 => "it is the reference".into(),
         Some(m) => format!("{:.1} dB to fp32", m.psnr),
         None => "to be measured".into(),
     };
     format!(
-        "{}: {psnr}\n{width} x {height}, {frame:.1} ms{times}\nweights {:.1} kB, activations {:.1} MB",
+        "{}: {psnr}\n{width} x {height}, {frame:.1} ms a frame{network}\nweights {:.1} kB, activations {:.1} MB",
         variant.name(),
         memory.weights as f64 / 1e3,
         memory.activations as f64 / 1e6,
