@@ -3,7 +3,7 @@
 // differ (RESIZE), and colours decoded or encoded at last.
 struct Params {
     mean: vec4<f32>,
-    inverse: vec4<f32>,   // 1 / scale
+    scale: vec4<f32>,     // its inverse
     total: u32,           // texels
     height: u32,          // of the image
     width: u32,
@@ -61,7 +61,7 @@ fn main(
 //% if !RESIZE
     let v = element(row, column);
 //% end
-    var c = colours(v * p.inverse + p.mean);
+    var c = colours(v * p.scale + p.mean);
 //% if !ALPHA
     c.w = 1.0;
 //% end

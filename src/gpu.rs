@@ -93,11 +93,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] where the device cannot be made.
     pub async fn with_adapter(adapter: &wgpu::Adapter) -> Result<Self> {
-        let mut wanted = wgpu::Features::SHADER_F16
-            | wgpu::Features::SUBGROUP
-            | wgpu::Features::TIMESTAMP_QUERY
-            | wgpu::Features::PIPELINE_CACHE
-            | wgpu::Features::SHADER_INT64;
+        let mut wanted = crate::useful_features() | wgpu::Features::BGRA8UNORM_STORAGE;
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if crate::kernel::has_matrix_units(adapter) {
             wanted |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;

@@ -72,11 +72,13 @@ pub mod plan;
 pub mod profile;
 pub mod quant;
 pub mod reference;
+mod requirements;
 mod session;
 pub mod tensor;
 pub mod tune;
 
 pub use error::{Error, Result};
 pub use gpu::Gpu;
+pub use requirements::{required_features, required_limits, useful_features};
 pub use session::Session;
 pub use tune::Tuner;

@@ -1,5 +1,5 @@
-//! What recording a frame costs: it allocates what wgpu does for the same commands and nothing else. A binary of its own,
-//! since its allocator counts; one test, since others would be counted too.
+//! What recording a frame costs: it allocates what wgpu does for the same commands and nothing else, and a thousand frames
+//! take no more memory than a few. A binary of its own, since its allocator counts; its tests take turns.
 
 #[path = "common/gpu.rs"]
 mod gpu;
@@ -8,31 +8,38 @@ mod transformer;
 
 use gpu::gpu;
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use weighbridge::graph::Model;
-use weighbridge::plan::{Frame, Plan, PlanDescriptor};
+use weighbridge::plan::{Binding, Frame, Plan, PlanDescriptor};
 use weighbridge::{Gpu, optimize};
 
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that are allocated now.
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+static TURN: Mutex<()> = Mutex::new(());
 
 // SAFETY: the system's allocator does the work.
 #[allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        LIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        LIVE.fetch_add(size as isize - layout.size() as isize, Ordering::Relaxed);
         // SAFETY: as the caller promises.
         unsafe { System.realloc(at, layout, size) }
     }
@@ -102,6 +109,7 @@ fn by_hand(device: &wgpu::Device) -> ([wgpu::ComputePipeline; 2], [wgpu::BindGro
 #[test]
 fn recording_allocates_what_wgpu_does_and_no_more() {
     let Some(gpu) = gpu() else { return };
+    let _turn = TURN.lock().unwrap();
     let (pipelines, groups) = by_hand(gpu.device());
     let layers = 30;
     let mlp = transformer::mlp(layers, 32);
@@ -130,5 +138,56 @@ fn recording_allocates_what_wgpu_does_and_no_more() {
         let (ours, bare) = (ours(), bare(sets));
         println!("{what}: {ours} allocations for {dispatches} dispatches, {bare} by hand");
         assert_eq!(ours, bare, "{what}");
+    }
+}
+
+/// Megabytes that the process takes, where the system tells: what the driver allocates, too.
+fn resident() -> Option<usize> {
+    let pages: usize = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * 4 / 1024)
+}
+
+#[test]
+fn a_thousand_frames_take_no_more_memory_than_a_few() {
+    let Some(gpu) = gpu() else { return };
+    let _turn = TURN.lock().unwrap();
+    let model = Model::from_onnx_bytes(include_bytes!("../assets/fashion_mnist/cnn.onnx")).unwrap();
+    let model = optimize::dynamic_int8(&model, &Default::default()).unwrap();
+    let inputs: &[(&str, &[usize])] = &[("input", &[1, 1, 28, 28])];
+    let descriptor = PlanDescriptor { inputs, textures: &["input"], ..Default::default() };
+    let plan = Plan::with_kernels(gpu.kernels(), &model, &descriptor).unwrap();
+    let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
+        label: None,
+        size: wgpu::Extent3d { width: 64, height: 64, depth_or_array_layers: 1 },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8Unorm,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING,
+        view_formats: &[],
+    });
+    let logits = &plan.outputs()[0];
+    let answer = gpu.buffer(logits.bytes()).unwrap();
+    let bound = [("input", Binding::from(&texture)), (logits.name.as_str(), logits.view(&answer).into())];
+    let frame = plan.bind(&bound).unwrap();
+    let run = |frames: usize| {
+        for i in 0..frames {
+            gpu.submit(|pass| frame.record(pass));
+            // An app has a few frames in flight.
+            if i % 4 == 3 {
+                gpu.wait().unwrap();
+            }
+        }
+        (LIVE.load(Ordering::Relaxed), resident())
+    };
+    let (few, resident_few) = run(100);
+    let (many, resident_many) = run(1000);
+    println!(
+        "{few} bytes and {resident_few:?} MB after 100 frames, {many} and {resident_many:?} after 1,100"
+    );
+    // wgpu's own lists may double once; a byte for each dispatch would be more.
+    assert!(many - few < 64 * 1024, "{few} bytes became {many}");
+    if let (Some(few), Some(many)) = (resident_few, resident_many) {
+        assert!(many <= few + 8, "{few} MB became {many}");
     }
 }

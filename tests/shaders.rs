@@ -191,6 +191,8 @@ fn every_op_is_in_the_catalogue() {
         "select",
         "resize",
         "strided",
+        "tensor_to_texture",
+        "texture_to_tensor",
         "unary",
     ] {
         assert!(ops.iter().any(|o| o == op), "{op} is not among {ops:?}");
@@ -246,8 +248,12 @@ fn twins() -> BTreeMap<&'static str, Twin> {
     let conv_transpose = twin!(ops::ConvTransposeParams: total, quads, outputs, per_in, per_out, x_pitch, b_pitch,
         out_pitch, height, width, out_height, out_width, taps, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y,
         dilation_x);
+    let texture = twin!(ops::TextureParams: mean, scale, total, height, width, texture_height, texture_width, row_apart,
+        column_apart, channel_apart);
     BTreeMap::from([
         ("attention", attention),
+        ("texture_to_tensor", texture),
+        ("tensor_to_texture", texture),
         ("strided", strided),
         ("gather", gather),
         ("resize", resize),

@@ -116,9 +116,11 @@ impl TensorToTexture {
         }
         let x = b.x.binding(device, OP, "x")?;
         let total = size[0] as u64 * size[1] as u64;
+        // Of a grey, all colours are made of the one number.
+        let each = |v: [f32; 4]| if channels == 1 { [v[0]; 4] } else { v };
         let params = TextureParams {
-            mean: pixels.mean,
-            scale: pixels.scale.map(f32::recip),
+            mean: each(pixels.mean),
+            scale: each(pixels.scale).map(f32::recip),
             total: to_u32(OP, "texels", total as usize)?,
             ..params
         };

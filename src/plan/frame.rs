@@ -120,7 +120,7 @@ impl Frame {
         if nanoseconds.len() != self.dispatches() {
             return fail(format!("{} costs for {} dispatches", nanoseconds.len(), self.dispatches()));
         }
-        if let Some((i, cost)) = nanoseconds.iter().enumerate().find(|(_, c)| !(**c >= 0.0)) {
+        if let Some((i, cost)) = nanoseconds.iter().enumerate().find(|(_, c)| c.is_nan() || **c < 0.0) {
             return fail(format!("dispatch {i} costs {cost} ns"));
         }
         self.costs = nanoseconds.to_vec();

@@ -35,6 +35,7 @@ mod reduce;
 mod resize;
 #[cfg(test)]
 mod tests;
+mod texture;
 
 pub use attention::{Attention, attention};
 pub use conv::{Conv, ConvI8, ConvShape, conv2d, conv2d_bound, conv2d_i8};
@@ -54,6 +55,7 @@ pub use quantize::{dequantize, quantize, quantize_divide};
 pub use range::{Axis, Extrema, minmax};
 pub use reduce::{arg_reduce, cumulative_sum, group_norm, layer_norm, reduce, softmax};
 pub use resize::{Tap, resize, resize_taps};
+pub use texture::{TensorToTexture, TextureToTensor, tensor_to_texture, texture_to_tensor};
 
 use crate::error::{Error, Result};
 

@@ -101,7 +101,7 @@ pub struct Pixels {
     pub srgb: Srgb,
     /// Of what is read into 1 channel: `0.2126 r + 0.7152 g + 0.0722 b` instead of red.
     pub luma: bool,
-    /// For red, green, blue and alpha: a number is `(colour - mean) * scale`.
+    /// For red, green, blue and alpha, or the first alone for 1 channel: a number is `(colour - mean) * scale`.
     pub mean: [f32; 4],
     /// See `mean`: 255 where a network takes bytes, the inverse of the deviation where it takes standard scores.
     pub scale: [f32; 4],

@@ -45,9 +45,7 @@ impl Gpu {
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("live filter"),
-                // Kernels are faster with subgroups, where there are some.
-                required_features: adapter.features()
-                    & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
+                required_features: adapter.features() & weighbridge::useful_features(),
                 required_limits: adapter.limits(),
                 ..Default::default()
             })

@@ -166,7 +166,7 @@ impl Shown {
         let moment = Moment { seconds: self.seconds, samples: SAMPLES, seed: self.frames };
         let view = whole(&texture.texture);
         let mut encoder = self.app.gpu.device.create_command_encoder(&Default::default());
-        let measured = self.measured.is_none() || self.frames % MEASURED_EVERY == 0;
+        let measured = self.measured.is_none() || self.frames.is_multiple_of(MEASURED_EVERY);
         let size = [self.config.width, self.config.height];
         if self.app.record(&mut encoder, &moment, variant, measured, options, (&view, size)) {
             self.asked = variant;
