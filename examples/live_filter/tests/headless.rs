@@ -30,7 +30,8 @@ fn variants_are_near_fp32_and_nearer_to_a_clean_picture() {
     println!("{report}");
     assert_eq!(report.rows.len(), Variant::ALL.len());
     for row in &report.rows {
-        assert!(row.to_clean > report.drawn + 6.0, "{row:?}, as drawn {}", report.drawn);
+        // Measured: 8.3 to 8.4 dB on llvmpipe and SwiftShader; with normals of the wrong sign 7.4.
+        assert!(row.to_clean > report.drawn + 7.8, "{row:?}, as drawn {}", report.drawn);
         // Measured on llvmpipe at 480 x 270: 71, 38 and 45 dB. Fewer pixels, other noise and other sums move that by
         // some dB; a wrong scale, zero point or layout costs tens.
         let least = match row.variant {
