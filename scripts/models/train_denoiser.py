@@ -6,7 +6,7 @@ picture there is `light.f16`, what two paths for each pixel found, `guide.u8` an
 
 The network has the light (square root of what falls on a surface; nearness in the fourth channel) and the guide (normal
 and roughness), and gives the light: [1, 4, h, w], sides even. All but its ends is at half the resolution; windows that
-are spread by 2 and 4 make it see 33 pixels. Only what int8 has forms of is in the middle: Conv, Relu, Add.
+are spread by 2 and 4 make it see 35 pixels. Only what int8 has forms of is in the middle: Conv, Relu, Add.
 """
 
 import sys
