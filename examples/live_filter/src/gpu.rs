@@ -40,7 +40,8 @@ impl Gpu {
         };
         let adapter = adapters.into_iter().min_by_key(rank).ok_or_else(|| {
             let shows = if surface.is_some() { " that can draw to this window" } else { "" };
-            format!("there is no adapter{shows} whose name contains `{wanted}`; there are {names:?} ({backends:?})")
+            let named = if wanted.is_empty() { String::new() } else { format!(" named `{wanted}`") };
+            format!("there is no adapter{named}{shows}; looked for {backends:?}, and there are {names:?}")
         })?;
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {

@@ -6,6 +6,7 @@ use live_filter::gpu::Gpu;
 use live_filter::{app, dataset, headless};
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// A moving scene, path traced with two paths for each pixel and denoised by a network in the same encoder.
 ///
@@ -50,7 +51,17 @@ fn size(text: &str) -> Result<[u32; 2], String> {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("live_filter: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     if arguments.headless.is_none() && arguments.dataset.is_none() {
         #[cfg(feature = "window")]
