@@ -49,7 +49,7 @@ fn main(
 ) {
     let t = (group.x + group.y * groups.x) * 64u + local;
     if t >= p.total { return; }
-    let row = t / p.texture_width;
+    let row = quotient(t, p.texture_width);
     let column = t - row * p.texture_width;
 //% if RESIZE
     let i = between(row, p.texture_height, p.height);

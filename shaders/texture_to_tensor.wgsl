@@ -27,7 +27,7 @@ fn main(
 ) {
     let t = (group.x + group.y * groups.x) * 64u + local;
     if t >= p.total { return; }
-    let row = t / p.width;
+    let row = quotient(t, p.width);
     let column = t - row * p.width;
 //% if RESIZE
     let i = between(row, p.height, p.texture_height);

@@ -135,12 +135,9 @@ fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, 
     // Of the reals, which become integers after it.
     y *= c.inv_scale;
 //% end
-    // Small integers are exact in f32, so the zero point may be added here. Those that are left lie in the lowest bits of
-    // a float that is large enough to have no others: cheaper than a conversion, which WGSL clamps again.
+    // Small integers are exact in f32, so the zero point may be added here.
     let r = clamp(round(y) + c.out_zero, vec4<f32>(c.lo), vec4<f32>(c.hi));
-    let bits = bitcast<vec4<u32>>(r + 12582912.0) & vec4<u32>(255u);
-    out[batch * p.out_batch + row * p.out_pitch + column / 4u] =
-        (bits.x | (bits.y << 8u) | (bits.z << 16u) | (bits.w << 24u)) & c.live;
+    out[batch * p.out_batch + row * p.out_pitch + column / 4u] = bytes_of(r) & c.live;
 //% end
 //% end
 }

@@ -47,6 +47,7 @@ fn shader(channels: usize, format: &str, srgb: Srgb, resize: bool) -> Shader {
     consts.extend([("COLOUR", u32::from(channels >= 3)), ("ALPHA", u32::from(channels == 4))]);
     let label = format!("{OP}/{channels} channels {format} {srgb:?}{}", name_of(resize));
     let files = [
+        include_str!("../../shaders/common/quotient.wgsl"),
         include_str!("../../shaders/common/texture.wgsl"),
         include_str!("../../shaders/tensor_to_texture.wgsl"),
     ];

@@ -126,6 +126,7 @@ fn shader(channels: usize, luma: bool, srgb: Srgb, resize: bool) -> Shader {
     let what = if luma { "luma".into() } else { format!("{channels} channels") };
     let label = format!("{OP}/{what} {srgb:?}{}", name_of(resize));
     let files = [
+        include_str!("../../shaders/common/quotient.wgsl"),
         include_str!("../../shaders/common/texture.wgsl"),
         include_str!("../../shaders/texture_to_tensor.wgsl"),
     ];

@@ -268,6 +268,8 @@ impl Form {
                 (_, true) => include_str!("../../shaders/common/epilogue_i8.wgsl"),
                 (_, false) => include_str!("../../shaders/common/epilogue_float.wgsl"),
             },
+            // How integers become bytes.
+            if self.out == Element::I8 { include_str!("../../shaders/common/quantize.wgsl") } else { "" },
             if self.function.is_some() { function::TEXT } else { "" },
             if float_out && self.stage != Stage::Part {
                 include_str!("../../shaders/common/store.wgsl")
