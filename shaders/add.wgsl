@@ -1,5 +1,5 @@
-// act(a + b), broadcast: f32 and f16, or int8 with parameters for each operand and the output. A thread computes four
-// neighbours of an output row.
+// act(a + b), broadcast: f32 and f16, or int8 with parameters for each operand; to int8 with the output's. A thread
+// computes four neighbours of an output row.
 struct Params {
     total: u32,        // threads
     quads: u32,        // fours in an output row
@@ -75,10 +75,8 @@ fn main(
 //% end
     let live = vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.columns);
     let to = row * p.out_pitch;
-//% if I8
-    let q = out_params[0];
-    out[to + column / 4u] = quantize_word(z, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
-        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)), live);
+//% if OUT_I8
+    out[to + column / 4u] = quantized(out_params[0], stored(z), live);
 //% end
 //% if OUT_F16
     z = select(vec4<f32>(), z, live);

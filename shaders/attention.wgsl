@@ -22,24 +22,30 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 //% if F16
-@group(0) @binding(1) var<storage, read> q: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> k: array<vec2<u32>>;
-@group(0) @binding(3) var<storage, read> v: array<vec2<u32>>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec2<u32>>;
+alias Four = vec2<u32>;
 const STEP: u32 = 2u; // words of four elements
-fn four(x: vec2<u32>) -> vec4<f32> { return vec4<f32>(unpack2x16float(x.x), unpack2x16float(x.y)); }
-fn narrow(x: vec4<f32>) -> vec2<u32> { return vec2<u32>(pack_f16(x.x, x.y), pack_f16(x.z, x.w)); }
+fn four(x: Four) -> vec4<f32> { return vec4<f32>(unpack2x16float(x.x), unpack2x16float(x.y)); }
+fn narrow(x: vec4<f32>) -> Four { return vec2<u32>(pack_f16(x.x, x.y), pack_f16(x.z, x.w)); }
 //% end
 //% if !F16
-@group(0) @binding(1) var<storage, read> q: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> k: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> v: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<u32>>;
+alias Four = vec4<u32>;
 const STEP: u32 = 4u;
-fn four(x: vec4<u32>) -> vec4<f32> { return bitcast<vec4<f32>>(x); }
-fn narrow(x: vec4<f32>) -> vec4<u32> { return bitcast<vec4<u32>>(x); }
+fn four(x: Four) -> vec4<f32> { return bitcast<vec4<f32>>(x); }
+fn narrow(x: vec4<f32>) -> Four { return bitcast<vec4<u32>>(x); }
 //% end
+@group(0) @binding(1) var<storage, read> q: array<Four>;
+@group(0) @binding(2) var<storage, read> k: array<Four>;
+@group(0) @binding(3) var<storage, read> v: array<Four>;
 @group(0) @binding(4) var<storage, read> mask: array<u32>;
+//% if OUT_I8
+@group(0) @binding(5) var<storage, read_write> out: array<u32>;
+@group(0) @binding(6) var<storage, read> out_params: array<QuantParams>;
+const OUT_STEP: u32 = 1u;
+//% end
+//% if !OUT_I8
+@group(0) @binding(5) var<storage, read_write> out: array<Four>;
+const OUT_STEP: u32 = STEP;
+//% end
 
 const LOWEST: f32 = -0x1.fffffep+127;
 
@@ -75,7 +81,8 @@ fn main(
     let real = min(tile, p.total - 1u);
     let batch_head = real / p.tiles;
     let batch = batch_head / p.heads;
-    let head = (batch_head - batch * p.heads) * DV * STEP;
+    let fours = (batch_head - batch * p.heads) * DV;
+    let head = fours * STEP;
     let row0 = select(p.m, (real - batch_head * p.tiles) * 8u * ROWS + lane, tile < p.total);
     let key_of = p.k_first + batch * p.n * p.k_pitch + head;
     let value_of = p.v_first + batch * p.n * p.v_pitch + head;
@@ -155,10 +162,16 @@ fn main(
         let wrong = magnitude#i >= 0x7f800000u || sum#i < 0.5;
         let row = row0 + 8u * #iu;
         if row < p.m {
-            let at = (p.out_first + (batch * p.m + row) * p.out_pitch + head) / STEP;
+            let at = (p.out_first + (batch * p.m + row) * p.out_pitch) / OUT_STEP + fours;
             let factor = 1.0 / sum#i;
 //% for c in DV
-            out[at + #cu] = narrow(select(o#i_#c * factor, vec4<f32>(bitcast<f32>(p.nan)), wrong));
+            let y#c = select(o#i_#c * factor, vec4<f32>(bitcast<f32>(p.nan)), wrong);
+//% if OUT_I8
+            out[at + #cu] = quantized(out_params[0], stored(y#c), vec4<bool>(true));
+//% end
+//% if !OUT_I8
+            out[at + #cu] = narrow(y#c);
+//% end
 //% end
         }
     }

@@ -1,8 +1,11 @@
-// A function of each pair, broadcast: of f32 or f16, computed in f32, or of i32. A thread computes four neighbours of an
-// output row.
+// A function of each pair, broadcast: of f32 or f16, computed in f32, to floats or int8; or of i32. A thread computes
+// four neighbours of an output row.
 @group(0) @binding(1) var<storage, read> a: array<u32>;
 @group(0) @binding(2) var<storage, read> b: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<u32>;
+//% if OUT_I8
+@group(0) @binding(4) var<storage, read> out_params: array<QuantParams>;
+//% end
 
 //% if F16
 fn a_load(at: u32, column: u32) -> Four {
@@ -197,13 +200,16 @@ fn main(
     if p.step.y == 0u { y = Four(y.x); }
     let z = combine(x, y);
     let to = row * p.out_pitch;
-//% if OUT_F16
     let live = vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.columns);
+//% if OUT_I8
+    out[to + column / 4u] = quantized(out_params[0], stored(z), live);
+//% end
+//% if OUT_F16
     let half = select(vec4<f32>(), z, live);
     out[to + column / 2u] = pack_f16(half.x, half.y);
     if column + 2u < p.columns { out[to + column / 2u + 1u] = pack_f16(half.z, half.w); }
 //% end
-//% if !OUT_F16
+//% if OUT_WORDS
     let words = bitcast<vec4<u32>>(z);
     out[to + column] = words.x;
     if column + 1u < p.columns { out[to + column + 1u] = words.y; }

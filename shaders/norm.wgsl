@@ -97,10 +97,7 @@ fn store_sum(row: u32, unit: u32, v: Sixteen) {
 //% end
 //% if INT8
 @group(0) @binding(7) var<storage, read_write> int8: array<vec4<u32>>;       // [rows, columns]
-fn packed(q: QuantParams, x: vec4<f32>) -> u32 {
-    return quantize_word(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
-        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)), vec4<bool>(true));
-}
+fn packed(q: QuantParams, x: vec4<f32>) -> u32 { return quantized(q, x, vec4<bool>(true)); }
 fn store_int8(row: u32, unit: u32, q: QuantParams, v: Sixteen) {
     int8[row * p.int8_pitch / 4u + unit] =
         vec4<u32>(packed(q, v.a), packed(q, v.b), packed(q, v.c), packed(q, v.d));

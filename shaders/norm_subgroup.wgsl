@@ -64,10 +64,7 @@ fn weights(w: Weights) -> vec4<f32> { return bitcast<vec4<f32>>(w); }
 //% end
 //% if INT8
 @group(0) @binding(7) var<storage, read_write> int8: array<u32>;
-fn packed(q: QuantParams, x: vec4<f32>) -> u32 {
-    return quantize_word(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
-        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)), vec4<bool>(true));
-}
+fn packed(q: QuantParams, x: vec4<f32>) -> u32 { return quantized(q, x, vec4<bool>(true)); }
 //% end
 //% if GIVEN
 @group(0) @binding(8) var<storage, read> params: array<QuantParams>;         // one

@@ -1,17 +1,6 @@
 // f32 or f16 [rows, columns] -> int8, four to a word. A thread quantizes sixteen neighbours of a row: one vector
 // store, 2.5 times as fast on lavapipe as a word for each thread.
 @group(0) @binding(2) var<storage, read> params: array<QuantParams>;   // one, [rows] or [columns]
-//% if OUT_VEC
-//% if WIDE
-@group(0) @binding(3) var<storage, read_write> out: array<vec2<u64>>;  // [rows, columns]
-//% end
-//% if !WIDE
-@group(0) @binding(3) var<storage, read_write> out: array<vec4<u32>>;  // [rows, columns]
-//% end
-//% end
-//% if !OUT_VEC
-@group(0) @binding(3) var<storage, read_write> out: array<u32>;        // [rows, columns], padding written as zeros
-//% end
 
 // `q` is the row's or the tensor's, loaded once for sixteen elements: lavapipe loads lane by lane, and that is what it
 // spends its time on.
@@ -28,8 +17,7 @@ fn quad(q: QuantParams, column: u32, x: vec4<f32>) -> u32 {
 //% end
 //% if !PER_COLUMN
     // Masked also where rows are whole sixteens: on lavapipe without the select it took 1.2 times as long.
-    return quantize_word(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
-        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)), live4(column, p.columns));
+    return quantized(q, x, live4(column, p.columns));
 //% end
 }
 
@@ -59,21 +47,5 @@ fn main(
     let v = load16(row * p.x_pitch, unit);
     let words = vec4<u32>(quad(q, column, v.a), quad(q, column + 4u, v.b),
         quad(q, column + 8u, v.c), quad(q, column + 12u, v.d));
-    let at = row * p.out_pitch + unit * 4u;
-//% if OUT_VEC
-//% if WIDE
-    out[at / 4u] = vec2<u64>(words.xz) | (vec2<u64>(words.yw) << vec2<u32>(32u));
-//% end
-//% if !WIDE
-    out[at / 4u] = words;
-//% end
-//% end
-//% if !OUT_VEC
-    out[at] = words.x;
-//% if !NARROW
-    if column + 4u < p.columns { out[at + 1u] = words.y; }
-    if column + 8u < p.columns { out[at + 2u] = words.z; }
-    if column + 12u < p.columns { out[at + 3u] = words.w; }
-//% end
-//% end
+    store_words(row, unit, words);
 }

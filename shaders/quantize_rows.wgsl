@@ -26,10 +26,7 @@ const THREADS: u32 = 8u;
 const THREADS: u32 = 64u;
 //% end
 
-fn quad(q: QuantParams, column: u32, x: vec4<f32>) -> u32 {
-    return quantize_word(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
-        vec4<i32>(qmin_of(q.limits)), vec4<i32>(qmax_of(q.limits)), live4(column, p.columns));
-}
+fn quad(q: QuantParams, column: u32, x: vec4<f32>) -> u32 { return quantized(q, x, live4(column, p.columns)); }
 
 @compute @workgroup_size(THREADS, 1, 1)
 fn main(

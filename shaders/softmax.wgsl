@@ -21,7 +21,7 @@ struct Params {
     mask_column: u32,   // 0 where a row of the mask has one element for all columns, else 1
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(2) var<storage, read> mask: array<u32>;
+@group(0) @binding(4) var<storage, read> mask: array<u32>;
 
 const LOWEST: f32 = -0x1.fffffep+127;
 

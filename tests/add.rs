@@ -48,19 +48,20 @@ fn check(
     let out = Output::new(gpu, to, rows, columns, place);
     let params = quant.map(|p| upload_params(gpu, &[p]));
     let [pa, pb, po] = &params;
-    let params = [View::params(pa, 1), View::params(pb, 1), View::params(po, 1)];
+    let [pa, pb, po] = [pa, pb, po].map(|p| View::params(p, 1));
     let op = Add::with_kernels(gpu.kernels(), &AddDescriptor { element, out: to, activation }).unwrap();
     let call = op.bind(&AddBindings {
         a: inputs[0].view(),
         a_shape: shapes[0],
         b: inputs[1].view(),
         b_shape: shapes[1],
-        params: (element == Element::I8).then_some(params),
+        params: (element == Element::I8).then_some([pa, pb]),
         out: out.view(),
+        out_params: (to == Element::I8).then_some(po),
     });
     run(gpu, call);
     let got = out.read(gpu);
-    if element == Element::I8 {
+    if to == Element::I8 {
         let want = reference::quantize(&sum, Axis::tensor(sum.len()), &quant[2..]).unwrap();
         for (i, (got, want)) in bytes(&got).iter().zip(want).enumerate() {
             let steps = f64::from(sum[i]) * f64::from(quant[2].inv_scale);
@@ -113,6 +114,7 @@ fn refusals_name_the_numbers() {
     let out = Output::new(gpu, Element::F32, 2, 3, PLACES[0]);
     let op = Add::new(gpu.device(), &Default::default()).unwrap();
     let b = AddBindings {
+        out_params: None,
         a: x.view(),
         a_shape: &[2, 3],
         b: x.view(),

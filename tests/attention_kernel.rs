@@ -54,10 +54,11 @@ fn check(gpu: &weighbridge::Gpu, c: Case, special: impl Fn(&mut [f32], &mut [f32
     let out = Guarded::new(gpu, batch * m * words);
     let at = HeadColumns { first: around, columns: d };
     let scale = 0.7;
-    let op = Attention::new(gpu.device(), &AttentionDescriptor { element, scale }).unwrap();
+    let op = Attention::new(gpu.device(), &AttentionDescriptor { element, out: element, scale }).unwrap();
     let view = |buffer, rows| View::new(buffer, element, rows, wide);
     let call = op
         .bind(&AttentionBindings {
+            out_params: None,
             q: (view(&qb, batch * m), at),
             k: (view(&kb, batch * n), at),
             v: (view(&vb, batch * n), at),
@@ -145,21 +146,39 @@ fn errors_have_the_numbers() {
     }
     let buffer = gpu.upload_words(&[0; 4096]).unwrap();
     let element = Element::F32;
-    let op = Attention::new(gpu.device(), &AttentionDescriptor { element, scale: 1.0 }).unwrap();
+    let op =
+        Attention::new(gpu.device(), &AttentionDescriptor { element, out: element, scale: 1.0 }).unwrap();
     let at = |first, columns| HeadColumns { first, columns };
     let x = |columns, at| (View::new(&buffer, element, 4, columns), at);
     let plain = x(16, at(0, 8));
-    let good = AttentionBindings { q: plain, k: plain, v: plain, mask: None, out: plain, heads: 2, batch: 2 };
+    let good = AttentionBindings {
+        out_params: None,
+        q: plain,
+        k: plain,
+        v: plain,
+        mask: None,
+        out: plain,
+        heads: 2,
+        batch: 2,
+    };
     let message = |b: AttentionBindings<'_>| op.bind(&b).err().expect("it is bound").to_string();
     assert!(op.bind(&good).is_ok());
-    assert!(message(AttentionBindings { batch: 3, ..good }).contains("4 queries and 4 keys in 3 batches"));
-    assert!(message(AttentionBindings { k: x(16, at(4, 8)), ..good }).contains("from column 4 on"));
+    assert!(
+        message(AttentionBindings { out_params: None, batch: 3, ..good })
+            .contains("4 queries and 4 keys in 3 batches")
+    );
+    assert!(
+        message(AttentionBindings { out_params: None, k: x(16, at(4, 8)), ..good })
+            .contains("from column 4 on")
+    );
     let six = x(16, at(0, 6));
-    assert!(message(AttentionBindings { q: six, ..good }).contains("heads of 6 columns"));
+    assert!(message(AttentionBindings { out_params: None, q: six, ..good }).contains("heads of 6 columns"));
     let odd = x(18, at(2, 8));
-    assert!(message(AttentionBindings { v: odd, ..good }).contains("pitch of 18 words"));
+    assert!(message(AttentionBindings { out_params: None, v: odd, ..good }).contains("pitch of 18 words"));
     let mask = Some(View::new(&buffer, element, 3, 2));
-    assert!(message(AttentionBindings { mask, ..good }).contains("[1 or 2, 2]"));
-    let of = |element| Attention::new(gpu.device(), &AttentionDescriptor { element, scale: 1.0 }).err();
+    assert!(message(AttentionBindings { out_params: None, mask, ..good }).contains("[1 or 2, 2]"));
+    let of = |element| {
+        Attention::new(gpu.device(), &AttentionDescriptor { element, out: element, scale: 1.0 }).err()
+    };
     assert!(matches!(of(Element::I8), Some(Error::Element { .. })));
 }

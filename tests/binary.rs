@@ -41,6 +41,7 @@ fn kernel(gpu: &Gpu, function: BinaryOp, a: &Tensor, b: &Tensor, place: Place) -
     let out = Output::new(gpu, made, rows, columns, place);
     let d = BinaryDescriptor { element, out: made, function };
     let bindings = BinaryBindings {
+        out_params: None,
         a: inputs[0].view(),
         a_shape: a.shape(),
         b: inputs[1].view(),
@@ -195,7 +196,14 @@ fn refusals_name_the_numbers() {
     let out = Output::new(gpu, Element::F32, 2, 3, PLACES[0]);
     let op = Binary::new(gpu.device(), &d(Element::F32, Element::F32, BinaryOp::Mul)).unwrap();
     let (a_shape, b_shape): (&[usize], &[usize]) = (&[2, 3], &[3, 2]);
-    let error = op.bind(&BinaryBindings { a: x.view(), a_shape, b: x.view(), b_shape, out: out.view() });
+    let error = op.bind(&BinaryBindings {
+        out_params: None,
+        a: x.view(),
+        a_shape,
+        b: x.view(),
+        b_shape,
+        out: out.view(),
+    });
     assert_eq!(
         error.err().unwrap().to_string(),
         "binary: [2, 3] and [3, 2] do not broadcast: 2 and 3 differ"

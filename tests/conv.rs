@@ -120,7 +120,9 @@ impl Case<'_> {
         let (x, w) = (tensor(xs, &x), tensor(ws, &w));
         let bias_buffer = self.gpu.upload(&Tensor::f32([s.outputs], bias.clone()).unwrap()).unwrap();
         let bias_view = View::new(&bias_buffer, Element::F32, 1, s.outputs);
-        let got = self.run(x.clone(), w.clone(), ConvOperands::Float(Some(bias_view))).to_f32();
+        let got = self
+            .run(x.clone(), w.clone(), ConvOperands::Float { bias: Some(bias_view), out_params: None })
+            .to_f32();
         let function = matches!(self.activation, Activation::Function(_));
         let args = reference::Conv {
             shape: s,

@@ -41,6 +41,7 @@ impl Matrices {
     /// `[8, 16]` by `[12, 16]`.
     fn bindings(&self) -> GemmBindings<'_> {
         GemmBindings {
+            out_params: None,
             a: View::new(&self.a, Element::F32, 8, 16),
             b: View::new(&self.b, Element::F32, 12, 16),
             bias: None,
@@ -58,12 +59,31 @@ fn shapes() {
     let op = Gemm::with_kernels(gpu.kernels(), &GemmDescriptor::default()).unwrap();
     op.bind(&ok).unwrap();
     let b = View { columns: 15, pitch: 15, ..ok.b };
-    refused!(op.bind(&GemmBindings { b, ..ok }), Error::Shape { op: "gemm", .. }, "[12, 15]", "k is 16");
+    refused!(
+        op.bind(&GemmBindings { out_params: None, b, ..ok }),
+        Error::Shape { op: "gemm", .. },
+        "[12, 15]",
+        "k is 16"
+    );
     let out = View { rows: 9, ..ok.out };
-    refused!(op.bind(&GemmBindings { out, ..ok }), Error::Shape { .. }, "a has 8 rows and out 9");
-    refused!(op.bind(&GemmBindings { batch: 3, ..ok }), Error::Shape { .. }, "8 rows", "3 batches");
+    refused!(
+        op.bind(&GemmBindings { out_params: None, out, ..ok }),
+        Error::Shape { .. },
+        "a has 8 rows and out 9"
+    );
+    refused!(
+        op.bind(&GemmBindings { out_params: None, batch: 3, ..ok }),
+        Error::Shape { .. },
+        "8 rows",
+        "3 batches"
+    );
     let bias = Some(View::new(&m.a, Element::F32, 1, 11));
-    refused!(op.bind(&GemmBindings { bias, ..ok }), Error::Shape { .. }, "[1, 11]", "expected [1, 12]");
+    refused!(
+        op.bind(&GemmBindings { out_params: None, bias, ..ok }),
+        Error::Shape { .. },
+        "[1, 11]",
+        "expected [1, 12]"
+    );
 
     let q = Quantize::with_kernels(gpu.kernels(), &QuantizeDescriptor::default()).unwrap();
     let bindings = QuantizeBindings {
@@ -80,7 +100,7 @@ fn shapes() {
         batch: 1,
         size: [2, 2],
         weights: View::new(&m.b, Element::I32, 36, 4),
-        operands: ConvOperands::Float(None),
+        operands: ConvOperands::Float { bias: None, out_params: None },
         out: View::new(&m.out, Element::F32, 4, 4),
     };
     refused!(conv.bind(&bindings), Error::Shape { .. }, "[2, 2]");
@@ -138,20 +158,20 @@ fn views() {
     assert!(align > 4);
     let expected = format!("offset 4 is not a multiple of {align}");
     refused!(
-        op.bind(&GemmBindings { a: ok.a.at(4), ..ok }),
+        op.bind(&GemmBindings { out_params: None, a: ok.a.at(4), ..ok }),
         Error::View { view: "a", .. },
         "gemm",
         "`a`",
         &expected
     );
     refused!(
-        op.bind(&GemmBindings { a: ok.a.at(3840), ..ok }),
+        op.bind(&GemmBindings { out_params: None, a: ok.a.at(3840), ..ok }),
         Error::View { view: "a", .. },
         "512 bytes at offset 3840",
         "4096"
     );
     refused!(
-        op.bind(&GemmBindings { a: ok.a.with_pitch(15), ..ok }),
+        op.bind(&GemmBindings { out_params: None, a: ok.a.with_pitch(15), ..ok }),
         Error::View { view: "a", .. },
         "pitch of 15",
         "row of 16"
@@ -163,7 +183,7 @@ fn views() {
         mapped_at_creation: false,
     });
     refused!(
-        op.bind(&GemmBindings { out: View::new(&plain, Element::F32, 8, 12), ..ok }),
+        op.bind(&GemmBindings { out_params: None, out: View::new(&plain, Element::F32, 8, 12), ..ok }),
         Error::View { view: "out", .. },
         "COPY_DST",
         "no STORAGE"

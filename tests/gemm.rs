@@ -82,6 +82,7 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
     )
     .unwrap();
     let bindings = GemmBindings {
+        out_params: None,
         a: View::new(&a_buffer, element, c.batch * c.m, c.k).with_pitch(a_pitch),
         b: View::new(&b_buffer, b_view.3, c.batch * b_view.0, b_view.1).with_pitch(b_view.2),
         bias: c.bias.then(|| View::new(&bias_buffer, Element::F32, 1, c.n)),

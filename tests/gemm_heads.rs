@@ -112,6 +112,7 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
         out: c.places[2].heads(c.n),
     };
     let bindings = GemmBindings {
+        out_params: None,
         a: View::new(&a_buffer, c.element, a_whole[0], a_whole[1]),
         b: View::new(&b_buffer, c.element, b_whole[0], b_whole[1]),
         bias: None,
@@ -225,7 +226,7 @@ fn errors_have_the_numbers() {
         let d = GemmDescriptor { element, out: element, layout, ..Default::default() };
         let view = |columns| View::new(&buffer, element, 8, columns);
         let [a, b, out] = columns.map(view);
-        let bindings = GemmBindings { a, b, bias: None, out, batch };
+        let bindings = GemmBindings { out_params: None, a, b, bias: None, out, batch };
         match Gemm::new(gpu.device(), &d).unwrap().bind_heads(&bindings, &heads) {
             Err(error) => error,
             Ok(_) => panic!("{heads:?} is bound"),

@@ -63,6 +63,7 @@ fn check(gpu: &weighbridge::Gpu, c: Case) {
     let call = GemmWeightOnly::with_kernels(gpu.kernels(), &d)
         .unwrap()
         .bind(&GemmWeightOnlyBindings {
+            out_params: None,
             a: View::new(&a_buffer, c.element, c.m, c.k).with_pitch(a_pitch),
             b: View::new(&b_buffer, Element::I32, packed.rows, packed.pitch),
             scales: View::new(&scales, Element::F32, groups, columns),

@@ -6,14 +6,15 @@ mod gpu;
 mod transformer;
 
 use gpu::{Rng, gpu};
+use std::collections::HashSet;
 use transformer::Encoder;
-use weighbridge::Gpu;
 use weighbridge::calibrate::Calibrator;
-use weighbridge::graph::Model;
+use weighbridge::graph::{Model, Op};
 use weighbridge::optimize;
 use weighbridge::plan::{Plan, PlanDescriptor};
 use weighbridge::quant::Observer;
 use weighbridge::tensor::Tensor;
+use weighbridge::{Gpu, Session};
 
 fn embedded(bytes: &[u8]) -> Model {
     Model::from_onnx_bytes(bytes).unwrap()
@@ -78,4 +79,38 @@ fn plans_take_little_more_than_they_must() {
         }
     }
     assert!(over.is_empty(), "{}", over.join("\n"));
+}
+
+/// Where much would be wasted, normalizations are held to one buffer: what comes out is what comes out where all that they
+/// make leaves the model, and lies in no pool.
+#[test]
+fn one_buffer_makes_the_same() {
+    let Some(gpu) = gpu() else { return };
+    let (_, model, inputs) = models().pop().unwrap();
+    let (mode, model) = modes(gpu, &model, inputs).swap_remove(2);
+    assert_eq!(mode, "static int8");
+    let tensors = inputs(2);
+    let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(n, t)| (*n, t)).collect();
+    let shapes: Vec<(&str, Vec<usize>)> = tensors.iter().map(|(n, t)| (*n, t.shape().to_vec())).collect();
+    let run = |model: &Model| {
+        let session = Session::new(gpu, model).unwrap();
+        let made = pollster::block_on(session.run(&named)).unwrap().remove(0);
+        (made, session.explain(&shapes).unwrap().contains("in a buffer that is written"))
+    };
+    let mut apart = model.clone();
+    let mut outputs = model.outputs().to_vec();
+    for node in model.nodes() {
+        let beside = match node.op {
+            Op::LayerNorm { .. } => &node.outputs[..1],
+            Op::Add { .. } => &node.inputs.iter().flatten().copied().collect::<Vec<_>>()[..],
+            _ => &[],
+        };
+        outputs.extend(beside.iter().filter(|id| !model.inputs().contains(id)));
+    }
+    let mut seen = HashSet::new();
+    outputs.retain(|id| seen.insert(*id));
+    apart.set_outputs(&outputs).unwrap();
+    let ((together, shared), (apart, alone)) = (run(&model), run(&apart));
+    assert_eq!((shared, alone), (true, false));
+    assert_eq!(together, apart);
 }

@@ -61,7 +61,15 @@ fn check(gpu: &Gpu, element: Element, [rows, columns]: [usize; 2], measure: Opti
         let shape = [rows, columns];
         let add = AddDescriptor { element, out: element, ..Default::default() };
         let (a, b) = (x.view(), addend.view());
-        let bindings = AddBindings { a, a_shape: &shape, b, b_shape: &shape, params: None, out: sum.view() };
+        let bindings = AddBindings {
+            out_params: None,
+            a,
+            a_shape: &shape,
+            b,
+            b_shape: &shape,
+            params: None,
+            out: sum.view(),
+        };
         run(gpu, Add::with_kernels(kernels, &add).unwrap().bind(&bindings));
         let norm = Norm::with_kernels(kernels, &d).unwrap().with_team(team).with_registers(registers);
         run(
@@ -357,4 +365,60 @@ fn what_must_be_made_by_itself_is() {
     assert_eq!((count(&explained, "quantize_rows"), count(&explained, "add")), (0, 1), "{explained}");
     let explained = explain(&model, &["normed".into()]);
     assert_eq!((count(&explained, "quantize_rows"), count(&explained, "add")), (1, 0), "{explained}");
+}
+
+/// Everything in one buffer: what is read, what is written, and poison between.
+#[test]
+fn what_is_read_may_lie_beside_what_is_written() {
+    let Some(gpu) = gpu() else { return };
+    let (rows, columns) = (9, 64);
+    let params = gpu.upload_words(bytemuck::cast_slice(&[QuantParams::new(0.03, -7, -128, 127).unwrap()]));
+    let params = params.unwrap();
+    for element in [Element::F32, Element::F16] {
+        let tensors = [1, 2].map(|seed| float(element, [rows, columns], &Rng(seed).f32s(rows * columns)));
+        let words = tensors.each_ref().map(|t| t.to_device_words().unwrap());
+        // 768 words hold any of them, and poison.
+        let part = 768;
+        let mut all = vec![gpu::POISON; 5 * part];
+        words.iter().enumerate().for_each(|(i, w)| all[i * part..i * part + w.len()].copy_from_slice(w));
+        let kernel = |team, registers| {
+            let d = NormDescriptor { element, ..Default::default() };
+            let op = Norm::with_kernels(gpu.kernels(), &d).unwrap();
+            op.with_team(team).with_registers(registers)
+        };
+        for (team, registers) in [(Team::Thread, false), (Team::Workgroup, false), (Team::Thread, true)] {
+            let whole = gpu.upload_words(&all).unwrap();
+            let each = words.each_ref().map(|w| gpu.upload_words(w).unwrap());
+            let apart =
+                [element, element, Element::I8].map(|e| Output::new(gpu, e, rows, columns, PLACES[0]));
+            let at = |i: usize, e| View::new(&whole, e, rows, columns).at((i * part * 4) as u64);
+            let bind = |x, addend, sum, out, int8| {
+                let int8 = NormInt8 { out: int8, params: View::params(&params, 1) };
+                let b =
+                    NormBindings { addend: Some(addend), sum: Some(sum), int8: Some(int8), ..plain(x, out) };
+                kernel(team, registers).bind(&b)
+            };
+            let [x, addend] = each.each_ref().map(|b| View::new(b, element, rows, columns));
+            run(gpu, bind(x, addend, apart[0].view(), apart[1].view(), apart[2].view()));
+            run(
+                gpu,
+                bind(at(0, element), at(1, element), at(2, element), at(3, element), at(4, Element::I8)),
+            );
+            let got = pollster::block_on(gpu.read_words(&whole, 0, all.len())).unwrap();
+            for (i, output) in apart.iter().enumerate() {
+                let want = output.read(gpu).to_device_words().unwrap();
+                let (got, rest) = got[(2 + i) * part..(3 + i) * part].split_at(want.len());
+                assert!(got == want, "{element:?} {team:?} {registers}, output {i}");
+                assert!(
+                    rest.iter().all(|&w| w == gpu::POISON),
+                    "{element:?} {team:?} {registers}, after {i}"
+                );
+            }
+            assert_eq!(got[..2 * part], all[..2 * part], "{element:?} {team:?} {registers}, what is read");
+            let error =
+                bind(at(0, element), at(1, element), at(2, element), at(0, element), at(4, Element::I8));
+            let told = error.err().unwrap().to_string();
+            assert!(told.contains("x is bytes 0 to ") && told.contains("out 0 to "), "{told}");
+        }
+    }
 }

@@ -95,14 +95,15 @@ fn check(gpu: &Gpu, case: &Case, place: Place) {
     let mask_input = mask.as_ref().map(|m| Input::new(gpu, m, place));
     for team in [Team::Thread, Team::Workgroup] {
         let out = Output::new(gpu, case.element, rows, n, place);
-        let d = SoftmaxDescriptor { element: case.element, log: case.log, scale: case.scale };
+        let d =
+            SoftmaxDescriptor { element: case.element, out: case.element, log: case.log, scale: case.scale };
         let op = Softmax::with_kernels(gpu.kernels(), &d).unwrap().with_team(team);
         let mask = mask_input.as_ref().zip(case.mask).map(|(input, (outer, _))| Mask {
             view: input.view(),
             outer,
             x_outer: case.outer,
         });
-        run(gpu, op.bind(&SoftmaxBindings { x: input.view(), mask, out: out.view() }));
+        run(gpu, op.bind(&SoftmaxBindings { out_params: None, x: input.view(), mask, out: out.view() }));
         let got = out.read(gpu).to_f32();
         for r in 0..rows {
             let scores: Vec<(f64, f64)> = (0..n)
@@ -183,7 +184,7 @@ fn refuses_what_does_not_fit() {
     let op = Softmax::new(gpu.device(), &SoftmaxDescriptor::default()).unwrap();
     let bind = |outer, x_outer| {
         let mask = Some(Mask { view: m.view(), outer, x_outer });
-        op.bind(&SoftmaxBindings { x: x.view(), mask, out: out.view() })
+        op.bind(&SoftmaxBindings { out_params: None, x: x.view(), mask, out: out.view() })
     };
     assert!(bind([1, 2, 1], [1, 2, 3]).is_ok());
     assert!(matches!(bind([1, 1, 1], [1, 2, 3]), Err(Error::Shape { .. })));

@@ -104,7 +104,7 @@ fn ours(gpu: &Gpu, element: Element) -> Case {
             bias: None,
             out_params: None,
         }),
-        _ => ConvOperands::Float(None),
+        _ => ConvOperands::Float { bias: None, out_params: None },
     };
     let call = Conv::with_kernels(gpu.kernels(), &descriptor)
         .and_then(|op| {

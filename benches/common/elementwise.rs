@@ -279,6 +279,7 @@ pub fn mul(gpu: &Gpu) -> Group {
     let cases = near(gpu, "mul", [rows, columns], &[&a_in, &b_in], (want, 1.0), |out| {
         let d = BinaryDescriptor { element: Element::F32, out: Element::F32, function: BinaryOp::Mul };
         Binary::with_kernels(gpu.kernels(), &d)?.bind(&BinaryBindings {
+            out_params: None,
             a: View::new(&a_in, Element::F32, rows, columns),
             a_shape: &[rows, columns],
             b: View::new(&b_in, Element::F32, 1, columns),

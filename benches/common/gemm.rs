@@ -131,6 +131,7 @@ impl Operands {
             let descriptor =
                 GemmDescriptor { element: self.element, layout, operand, blocking, ..Default::default() };
             let bindings = GemmBindings {
+                out_params: None,
                 a: a_view,
                 b: b_view,
                 bias: None,

@@ -73,6 +73,7 @@ pub fn softmax(gpu: &Gpu, [rows, columns]: [usize; 2]) -> Group {
     group(gpu, ("softmax", [rows, columns]), &[&from], want, &TEAMS, |out, (team, _)| {
         let op = Softmax::with_kernels(gpu.kernels(), &SoftmaxDescriptor::default())?.with_team(team);
         op.bind(&SoftmaxBindings {
+            out_params: None,
             x: matrix(&from, [rows, columns]),
             mask: None,
             out: matrix(out, [rows, columns]),
@@ -125,7 +126,15 @@ pub fn beside(gpu: &Gpu, shape: [usize; 2]) -> Group {
             let quantize = QuantizeRows::with_kernels(kernels, &descriptor)?;
             let (out, int8, addend) = (bytes(out, shape), None, None);
             Ok([
-                add.bind(&AddBindings { a, a_shape: &shape, b, b_shape: &shape, params: None, out: sum })?,
+                add.bind(&AddBindings {
+                    out_params: None,
+                    a,
+                    a_shape: &shape,
+                    b,
+                    b_shape: &shape,
+                    params: None,
+                    out: sum,
+                })?,
                 norm.bind(&NormBindings {
                     x: sum,
                     addend,

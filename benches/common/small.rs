@@ -60,6 +60,7 @@ pub fn add(gpu: &Gpu) -> Group {
     let cases = pair(gpu, "add", [ROWS, COLUMNS, 0], &[&a_in, &b_in], want, |out| {
         let shape = [ROWS, COLUMNS];
         Add::with_kernels(gpu.kernels(), &AddDescriptor::default())?.bind(&AddBindings {
+            out_params: None,
             a: matrix(&a_in),
             a_shape: &shape,
             b: matrix(&b_in),

@@ -1,4 +1,4 @@
-// f32 sums -> act(sum + bias), or a function of it, stored as f32 or packed f16.
+// f32 sums -> act(sum + bias), or a function of it, stored as f32, packed f16 or int8.
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 //% if OUT_VEC
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<u32>>;
@@ -13,7 +13,23 @@
 fn scale_of(group: u32, column: u32) -> vec4<f32> { return scales[group * ((p.n + 3u) / 4u) + column / 4u]; }
 //% end
 
-struct Column { bias: vec4<f32>, scale: vec4<f32> }
+//% if OUT_I8
+//% if B_I8
+@group(0) @binding(6) var<storage, read> out_params: array<QuantParams>;
+//% end
+//% if !B_I8
+@group(0) @binding(5) var<storage, read> out_params: array<QuantParams>;
+//% end
+//% end
+
+struct Column {
+    bias: vec4<f32>,
+    scale: vec4<f32>,
+//% if OUT_I8
+    out: QuantParams,
+    live: vec4<bool>,
+//% end
+}
 fn column_of(batch: u32, column: u32) -> Column {
     var c: Column;
 //% if BIAS
@@ -24,6 +40,10 @@ fn column_of(batch: u32, column: u32) -> Column {
 //% if !FOLD
     c.scale = scale_of(0u, column);
 //% end
+//% end
+//% if OUT_I8
+    c.out = out_params[0];
+    c.live = vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.n);
 //% end
     return c;
 }
@@ -42,5 +62,10 @@ fn finish(batch: u32, row: u32, column: u32, c: Column, sum: vec4<f32>) {
 //% if FUNCTION
     y = apply(y, p.lo, p.hi);
 //% end
+//% if OUT_I8
+    out[out_of(batch) + row * p.out_pitch + column / 4u] = quantized(c.out, stored(y), c.live);
+//% end
+//% if !OUT_I8
     store(batch, row, column, y);
+//% end
 }

@@ -13,3 +13,8 @@ fn quantize_word(x: vec4<f32>, inv_scale: vec4<f32>, zero: vec4<i32>, lo: vec4<i
     let q = clamp(steps + vec4<f32>(zero), vec4<f32>(lo), vec4<f32>(hi));
     return bytes_of(select(vec4<f32>(), q, live));
 }
+// The same by one set of parameters.
+fn quantized(q: QuantParams, x: vec4<f32>, live: vec4<bool>) -> u32 {
+    return quantize_word(x, vec4<f32>(q.inv_scale), vec4<i32>(q.zero_point),
+        vec4<i32>((q.limits << 16u) >> 16u), vec4<i32>(q.limits >> 16u), live);
+}

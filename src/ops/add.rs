@@ -5,7 +5,9 @@ use crate::graph::Activation;
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::ops::broadcast::{self, RANK};
 use crate::ops::gemm::{bounds, only_clamps};
-use crate::ops::rows::{self, check_element, check_one_of, check_params, check_words};
+use crate::ops::rows::{
+    self, TO_INT8, check_element, check_one_of, check_out_params, check_params, check_words,
+};
 use crate::ops::tile::{optional, to_u32};
 use crate::tensor::{Element, View};
 
@@ -14,7 +16,7 @@ use crate::tensor::{Element, View};
 pub struct AddDescriptor {
     /// Element type of both operands: F32, F16 or I8.
     pub element: Element,
-    /// Element type of the output: F32 or F16; I8 from I8.
+    /// Element type of the output: F32, F16 or I8; I8 from I8.
     pub out: Element,
     /// Applied to the sum.
     pub activation: Activation,
@@ -31,16 +33,18 @@ pub struct AddBindings<'a> {
     pub b: View<'a>,
     /// Its shape: `[c]` for a bias.
     pub b_shape: &'a [usize],
-    /// I8: the parameters of `a`, `b` and the output, one each.
-    pub params: Option<[View<'a>; 3]>,
+    /// I8: the parameters of `a` and `b`, one each.
+    pub params: Option<[View<'a>; 2]>,
     /// The sum, of the shape that both are broadcast to: at most 6 dimensions.
     pub out: View<'a>,
+    /// Where that is I8, its parameters.
+    pub out_params: Option<View<'a>>,
 }
 
 /// The sum of two tensors, broadcast as in ONNX: shapes are aligned at the innermost dimension, and 1 repeats.
 ///
 /// f16 is added in f32 and rounded once. int8 is dequantized, added and activated in f32, and quantized with the
-/// reciprocal of the output's scale, as in PyTorch. See [`crate::reference::add`].
+/// reciprocal of the output's scale, as in PyTorch; int8 of floats is what [`crate::ops::Quantize`] makes of their sum. See [`crate::reference::add`].
 pub struct Add {
     kernels: Kernels,
     descriptor: AddDescriptor,
@@ -66,6 +70,7 @@ pub struct AddParams {
 
 const OP: &str = "add";
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
+const REALS: [Element; 3] = [Element::F32, Element::F16, Element::I8];
 
 fn shader(element: Element, out: Element, activate: bool, dims: u32) -> Shader {
     let flag = u32::from;
@@ -75,16 +80,25 @@ fn shader(element: Element, out: Element, activate: bool, dims: u32) -> Shader {
         ("I8", flag(element == Element::I8)),
         ("OUT_F32", flag(out == Element::F32)),
         ("OUT_F16", flag(out == Element::F16)),
+        ("OUT_I8", flag(out == Element::I8)),
+        ("HALF", flag(element == Element::F16)),
         ("ACTIVATE", flag(activate)),
         ("DIMS", dims),
     ];
-    let files = [
-        include_str!("../../shaders/common/quant_params.wgsl"),
-        if element == Element::I8 { include_str!("../../shaders/common/quantize.wgsl") } else { "" },
-        if out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
+    let [params, others @ ..] = TO_INT8;
+    let mut files = vec![
+        params,
+        if [element, out].contains(&Element::F16) {
+            include_str!("../../shaders/common/f16.wgsl")
+        } else {
+            ""
+        },
         include_str!("../../shaders/common/places.wgsl"),
         include_str!("../../shaders/add.wgsl"),
     ];
+    if out == Element::I8 {
+        files.extend(others);
+    }
     let activated = if activate { " activated" } else { "" };
     let label = format!("add/{element:?} to {out:?} {dims} outer dimensions{activated}");
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
@@ -93,7 +107,7 @@ fn shader(element: Element, out: Element, activate: bool, dims: u32) -> Shader {
 /// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut pairs = vec![(Element::I8, Element::I8)];
-    pairs.extend(FLOATS.iter().flat_map(|&a| FLOATS.map(|out| (a, out))));
+    pairs.extend(FLOATS.iter().flat_map(|&a| REALS.map(|out| (a, out))));
     let each =
         |(a, out)| (0..RANK as u32).flat_map(move |d| [shader(a, out, false, d), shader(a, out, true, d)]);
     pairs.into_iter().flat_map(each).collect()
@@ -103,7 +117,7 @@ impl Add {
     /// Prepares for a device.
     ///
     /// # Errors
-    /// [`Error::Element`] for elements that it does not take, or I8 on one side alone.
+    /// [`Error::Element`] for elements that it does not take, or others than I8 from I8.
     pub fn new(device: &wgpu::Device, descriptor: &AddDescriptor) -> Result<Self> {
         Self::with_kernels(&Kernels::new(device), descriptor)
     }
@@ -118,7 +132,7 @@ impl Add {
             check_one_of(OP, d.out, &[Element::I8], "I8 from I8")?;
         } else {
             check_one_of(OP, d.element, &FLOATS, "F32, F16 or I8")?;
-            check_one_of(OP, d.out, &FLOATS, "F32 or F16")?;
+            check_one_of(OP, d.out, &REALS, "F32, F16 or I8")?;
         }
         Ok(Self { kernels: kernels.clone(), descriptor: *d })
     }
@@ -129,7 +143,7 @@ impl Add {
     /// [`Error::Shape`], [`Error::Argument`], [`Error::View`] or [`Error::Limit`], with the numbers.
     pub fn bind(&self, bindings: &AddBindings<'_>) -> Result<Call> {
         let (d, device) = (&self.descriptor, self.kernels.device());
-        let AddBindings { a, a_shape, b, b_shape, params, out } = *bindings;
+        let AddBindings { a, a_shape, b, b_shape, params, out, out_params } = *bindings;
         let shape = broadcast::shape(OP, &[a_shape, b_shape])?;
         for (name, view, shape, element) in
             [("a", &a, a_shape, d.element), ("b", &b, b_shape, d.element), ("out", &out, &shape, d.out)]
@@ -139,12 +153,13 @@ impl Add {
             check_words(OP, name, view)?;
         }
         if d.element == Element::I8 && params.is_none_or(|p| p.iter().any(|v| v.rows != 1)) {
-            let detail = "I8 needs params of a, b and out, one element each".into();
+            let detail = "I8 needs params of a and b, one element each".into();
             return Err(Error::Argument { op: OP, detail });
         }
-        for (name, view) in ["a_params", "b_params", "out_params"].iter().zip(params.iter().flatten()) {
+        for (name, view) in ["a_params", "b_params"].iter().zip(params.iter().flatten()) {
             check_params(OP, name, view)?;
         }
+        check_out_params(OP, &out, out_params.as_ref())?;
         let flat = if a_shape == b_shape { rows::flatten([a, b, out]) } else { [a, b, out] };
         let dims = match flat[2].rows {
             1 => Vec::new(),
@@ -181,7 +196,7 @@ impl Add {
             b.binding(device, OP, "b")?,
             param(0, "a_params")?,
             param(1, "b_params")?,
-            param(2, "out_params")?,
+            optional(device, OP, "out_params", out_params.as_ref(), &zeros)?,
             out.binding(device, OP, "out")?,
         ];
         let mut call = Call::default();

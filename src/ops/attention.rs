@@ -3,15 +3,17 @@
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::ops::gemm::HeadColumns;
-use crate::ops::rows::check_one_of;
+use crate::ops::rows::{TO_INT8, check_one_of, check_out_params};
 use crate::ops::tile::{optional, to_u32};
 use crate::tensor::{Element, View};
 
 /// What is asked of an [`Attention`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionDescriptor {
-    /// Element type of all tensors: F32 or F16, with f32 arithmetic.
+    /// Element type of all tensors but the output: F32 or F16, with f32 arithmetic.
     pub element: Element,
+    /// Element type of the output: the same, or I8.
+    pub out: Element,
     /// Multiplies the scores.
     pub scale: f32,
 }
@@ -29,6 +31,8 @@ pub struct AttentionBindings<'a> {
     pub mask: Option<View<'a>>,
     /// `[batch * m, ..]`.
     pub out: (View<'a>, HeadColumns),
+    /// Where that is I8, its parameters.
+    pub out_params: Option<View<'a>>,
     /// Heads in each row.
     pub heads: usize,
     /// Sequences.
@@ -39,6 +43,7 @@ pub struct AttentionBindings<'a> {
 /// least 8.
 ///
 /// A query whose scores are NaN, infinite or nothing but minus infinity is all NaN, as in [`crate::ops::Softmax`].
+/// Int8 is what [`crate::ops::Quantize`] makes of the result.
 pub struct Attention {
     kernels: Kernels,
     descriptor: AttentionDescriptor,
@@ -72,15 +77,26 @@ const OP: &str = "attention";
 /// The widest head, in columns: its queries and sums are held in registers.
 const WIDEST: usize = 64;
 
-fn shader(element: Element, mask: bool, fours: u32, rows: u32) -> Shader {
-    let f16 = u32::from(element == Element::F16);
-    let consts = [("F16", f16), ("MASK", u32::from(mask)), ("DV", fours), ("ROWS", rows)];
-    let files = [
+fn shader([element, out]: [Element; 2], mask: bool, fours: u32, rows: u32) -> Shader {
+    let flag = u32::from;
+    let f16 = flag(element == Element::F16);
+    let consts = [
+        ("F16", f16),
+        ("HALF", f16),
+        ("OUT_I8", flag(out == Element::I8)),
+        ("MASK", flag(mask)),
+        ("DV", fours),
+        ("ROWS", rows),
+    ];
+    let mut files = vec![
         if f16 == 1 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         include_str!("../../shaders/attention.wgsl"),
     ];
-    let masked = if mask { " masked" } else { "" };
-    let label = format!("{OP}/{element:?}{masked} {} rows of heads of {}", 8 * rows, 4 * fours);
+    if out == Element::I8 {
+        files.extend(TO_INT8);
+    }
+    let (masked, to) = (if mask { " masked" } else { "" }, if out == Element::I8 { " to int8" } else { "" });
+    let label = format!("{OP}/{element:?}{to}{masked} {} rows of heads of {}", 8 * rows, 4 * fours);
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
@@ -89,7 +105,8 @@ pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for element in [Element::F32, Element::F16] {
         for (fours, rows) in [(1, 1), (4, 2), (8, 4), (16, 4)] {
-            all.extend([false, true].map(|mask| shader(element, mask, fours, rows)));
+            all.extend([false, true].map(|mask| shader([element; 2], mask, fours, rows)));
+            all.push(shader([element, Element::I8], true, fours, rows));
         }
     }
     all
@@ -99,7 +116,7 @@ impl Attention {
     /// Prepares for a device.
     ///
     /// # Errors
-    /// [`Error::Element`] for other than floats, [`Error::Feature`] and [`Error::Argument`] without subgroups of 8.
+    /// [`Error::Element`] for other than floats, and an output of other floats; [`Error::Feature`] and [`Error::Argument`] without subgroups of 8.
     pub fn new(device: &wgpu::Device, descriptor: &AttentionDescriptor) -> Result<Self> {
         Self::with_kernels(&Kernels::new(device), descriptor)
     }
@@ -110,6 +127,7 @@ impl Attention {
     /// See [`Attention::new`].
     pub fn with_kernels(kernels: &Kernels, descriptor: &AttentionDescriptor) -> Result<Self> {
         check_one_of(OP, descriptor.element, &[Element::F32, Element::F16], "F32 or F16")?;
+        check_one_of(OP, descriptor.out, &[descriptor.element, Element::I8], "that of q, or I8")?;
         let device = kernels.device();
         if !device.features().contains(wgpu::Features::SUBGROUP) {
             return Err(Error::Feature { op: OP, feature: "SUBGROUP" });
@@ -145,11 +163,17 @@ impl Attention {
             let detail = format!("heads of {columns} columns: expected a multiple of 4 up to {WIDEST}");
             return Err(Error::Argument { op: OP, detail });
         }
-        // Four elements at a time.
-        let step = 4 / d.element.per_word();
-        for (name, (view, at), rows) in [("q", &b.q, m), ("k", &b.k, n), ("v", &b.v, n), ("out", &b.out, m)] {
+        let tensors = [
+            ("q", &b.q, m, d.element),
+            ("k", &b.k, n, d.element),
+            ("v", &b.v, n, d.element),
+            ("out", &b.out, m, d.out),
+        ];
+        for (name, (view, at), rows, element) in tensors {
+            // Four elements at a time.
+            let step = 4 / element.per_word();
             let end = heads.checked_mul(columns).and_then(|w| w.checked_add(at.first));
-            let fits = view.element == d.element
+            let fits = view.element == element
                 && view.rows == rows * batch
                 && at.columns == columns
                 && end.is_some_and(|end| end <= view.columns);
@@ -162,7 +186,7 @@ impl Attention {
                     at.columns,
                     at.first,
                     rows * batch,
-                    d.element
+                    element
                 ));
             }
             if !view.pitch.is_multiple_of(step) || !at.first.is_multiple_of(4) {
@@ -173,6 +197,7 @@ impl Attention {
                 return Err(Error::Argument { op: OP, detail });
             }
         }
+        check_out_params(OP, &b.out.0, b.out_params.as_ref())?;
         if let Some(mask) = &b.mask {
             if (mask.element, mask.columns) != (d.element, n) || ![1, batch].contains(&mask.rows) {
                 return shape(format!(
@@ -194,7 +219,7 @@ impl Attention {
         let total = tiles as u64 * heads as u64 * batch as u64;
         let grid = kernel::grid(device, OP, total)?;
         let int = |what, v| to_u32(OP, what, v);
-        let first = |at: HeadColumns| int("first column", d.element.words(at.first));
+        let first = |at: HeadColumns, element: Element| int("first column", element.words(at.first));
         let params = AttentionParams {
             m: int("m", m)?,
             n: int("n", n)?,
@@ -205,10 +230,10 @@ impl Attention {
             k_pitch: int("pitch of k", b.k.0.pitch)?,
             v_pitch: int("pitch of v", b.v.0.pitch)?,
             out_pitch: int("pitch of out", b.out.0.pitch)?,
-            q_first: first(b.q.1)?,
-            k_first: first(b.k.1)?,
-            v_first: first(b.v.1)?,
-            out_first: first(b.out.1)?,
+            q_first: first(b.q.1, d.element)?,
+            k_first: first(b.k.1, d.element)?,
+            v_first: first(b.v.1, d.element)?,
+            out_first: first(b.out.1, d.out)?,
             mask_pitch: match &b.mask {
                 Some(mask) if mask.rows > 1 => int("pitch of the mask", mask.pitch)?,
                 _ => 0,
@@ -225,9 +250,11 @@ impl Attention {
             b.v.0.binding(device, OP, "v")?,
             optional(device, OP, "mask", b.mask.as_ref(), &zeros)?,
             b.out.0.binding(device, OP, "out")?,
+            optional(device, OP, "out_params", b.out_params.as_ref(), &zeros)?,
         ];
-        let slots = [Slot::Uniform, Slot::Read, Slot::Read, Slot::Read, Slot::Read, Slot::Write];
-        let shader = shader(d.element, b.mask.is_some(), columns as u32 / 4, rows as u32);
+        let mut slots = [Slot::Read; 7];
+        (slots[0], slots[5]) = (Slot::Uniform, Slot::Write);
+        let shader = shader([d.element, d.out], b.mask.is_some(), columns as u32 / 4, rows as u32);
         call.push(Dispatch::new(device, self.kernels.get(shader, &slots), &buffers, grid));
         Ok(call)
     }

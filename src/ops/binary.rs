@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::graph::BinaryOp;
 use crate::kernel::{Call, Kernels, Shader, Variant};
 use crate::ops::broadcast::{self, RANK};
-use crate::ops::rows::{check_element, check_one_of};
+use crate::ops::rows::{TO_INT8, check_element, check_one_of, check_out_params};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`Binary`].
@@ -12,7 +12,7 @@ use crate::tensor::{Element, View};
 pub struct BinaryDescriptor {
     /// Element type of both operands: F32, F16 or I32. Truth values are I32, 0 or 1.
     pub element: Element,
-    /// Element type of the output: F32 or F16 of either, I32 of I32; I32 for truth values.
+    /// Element type of the output: F32, F16 or I8 of reals, I32 of I32; I32 for truth values.
     pub out: Element,
     /// The function. And, Or and Xor are of I32 alone.
     pub function: BinaryOp,
@@ -31,11 +31,13 @@ pub struct BinaryBindings<'a> {
     pub b_shape: &'a [usize],
     /// Of the shape that both are broadcast to: at most 6 dimensions.
     pub out: View<'a>,
+    /// Where that is I8, its parameters.
+    pub out_params: Option<View<'a>>,
 }
 
 /// A function of each pair, broadcast as in ONNX. See [`crate::reference::binary`].
 ///
-/// f16 is computed in f32 and rounded once. A real remainder is exact where the quotient is below 2^22 and its product
+/// f16 is computed in f32 and rounded once; int8 is what [`crate::ops::Quantize`] makes of that. A real remainder is exact where the quotient is below 2^22 and its product
 /// with the divisor has 24 bits.
 pub struct Binary {
     kernels: Kernels,
@@ -44,6 +46,7 @@ pub struct Binary {
 
 const OP: &str = "binary";
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
+const REALS: [Element; 3] = [Element::F32, Element::F16, Element::I8];
 const FUNCTIONS: [BinaryOp; 18] = [
     BinaryOp::Add,
     BinaryOp::Sub,
@@ -98,7 +101,10 @@ fn shader(d: &BinaryDescriptor, dims: u32) -> Shader {
     let mut consts = vec![
         ("FLOAT", number(float)),
         ("F16", number(d.element == Element::F16)),
+        ("HALF", number(d.element == Element::F16)),
         ("OUT_F16", number(d.out == Element::F16)),
+        ("OUT_I8", number(d.out == Element::I8)),
+        ("OUT_WORDS", number(matches!(d.out, Element::F32 | Element::I32))),
         ("FMOD", number(fmod)),
         ("DIMS", dims),
     ];
@@ -110,13 +116,17 @@ fn shader(d: &BinaryDescriptor, dims: u32) -> Shader {
     let of = |float| if float { "f32" } else { "i32" };
     let types =
         format!("alias Four = vec4<{}>;\nalias Result = vec4<{}>;\n", of(float), of(d.out != Element::I32));
-    let files = [
+    let rounds = [d.element, d.out].contains(&Element::F16);
+    let mut files = vec![
         include_str!("../../shaders/common/broadcast_params.wgsl"),
-        if d.out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
+        if rounds { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         &types,
         include_str!("../../shaders/common/places.wgsl"),
         include_str!("../../shaders/binary.wgsl"),
     ];
+    if d.out == Element::I8 {
+        files.extend(TO_INT8);
+    }
     let function = if fmod { "fmod".into() } else { flag(d.function).to_lowercase() };
     let label = format!("binary/{function} {:?} to {:?} {dims} outer dimensions", d.element, d.out);
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
@@ -136,7 +146,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
     for dims in 0..RANK as u32 {
         for element in FLOATS {
             all.extend(
-                FLOATS.map(|out| shader(&BinaryDescriptor { element, out, function: BinaryOp::Mul }, dims)),
+                REALS.map(|out| shader(&BinaryDescriptor { element, out, function: BinaryOp::Mul }, dims)),
             );
             let d = BinaryDescriptor { element, out: Element::I32, function: BinaryOp::Less };
             all.push(shader(&d, dims));
@@ -168,7 +178,7 @@ impl Binary {
         if d.function.is_predicate() || d.element == Element::I32 {
             check_one_of(OP, d.out, &[Element::I32], "I32 for integers and truth values")?;
         } else {
-            check_one_of(OP, d.out, &FLOATS, "F32 or F16")?;
+            check_one_of(OP, d.out, &REALS, "F32, F16 or I8")?;
         }
         Ok(Self { kernels: kernels.clone(), descriptor: *d })
     }
@@ -176,14 +186,16 @@ impl Binary {
     /// Checks shapes and limits, and makes the call.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`], [`crate::Error::View`] or [`crate::Error::Limit`], with the numbers.
+    /// [`crate::Error::Shape`], [`crate::Error::Argument`], [`crate::Error::View`] or [`crate::Error::Limit`], with the
+    /// numbers.
     pub fn bind(&self, bindings: &BinaryBindings<'_>) -> Result<Call> {
         let d = &self.descriptor;
-        let BinaryBindings { a, a_shape, b, b_shape, out } = *bindings;
+        let BinaryBindings { a, a_shape, b, b_shape, out, out_params } = *bindings;
         check_element(OP, "a", &a, d.element)?;
         check_element(OP, "b", &b, d.element)?;
         check_element(OP, "out", &out, d.out)?;
+        check_out_params(OP, &out, out_params.as_ref())?;
         let operands = [("a", a, a_shape), ("b", b, b_shape)];
-        broadcast::call(&self.kernels, OP, operands, out, |dims| shader(d, dims))
+        broadcast::call(&self.kernels, OP, operands, out, out_params, |dims| shader(d, dims))
     }
 }

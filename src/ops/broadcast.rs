@@ -107,7 +107,7 @@ pub(crate) fn step(view: &View<'_>, out: &View<'_>) -> u32 {
     u32::from(view.columns != 1 || out.columns == 1)
 }
 
-/// The call of a kernel with slots uniform, operands and out, a thread for each four elements of an output row. The
+/// The call of a kernel with slots uniform, operands, out and its parameters, where there are any, a thread for each four elements of an output row. The
 /// shader is made for the number of dimensions over the innermost. Elements are checked already.
 ///
 /// # Errors
@@ -117,6 +117,7 @@ pub(crate) fn call<const N: usize>(
     op: &'static str,
     operands: [(&'static str, View<'_>, &[usize]); N],
     out: View<'_>,
+    out_params: Option<View<'_>>,
     shader: impl Fn(u32) -> Shader,
 ) -> Result<Call> {
     let device = kernels.device();
@@ -175,6 +176,10 @@ pub(crate) fn call<const N: usize>(
     buffers.push(to.binding(device, op, "out")?);
     let mut slots = vec![Slot::Read; N + 2];
     (slots[0], slots[N + 1]) = (Slot::Uniform, Slot::Write);
+    if let Some(params) = &out_params {
+        buffers.push(params.binding(device, op, "out_params")?);
+        slots.push(Slot::Read);
+    }
     let mut call = Call::default();
     if total > 0 {
         let kernel = kernels.get(shader(dims.len() as u32), &slots);

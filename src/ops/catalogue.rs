@@ -84,7 +84,7 @@ fn functions() -> Vec<Form> {
     let forms = BLOCKINGS.map(|blocking| (blocking, Source::Dense));
     for (blocking, source) in forms.into_iter().chain([(small, Source::Grouped { depthwise: true })]) {
         for (operand, outs) in [
-            (Operand::F32, &[Element::F32, Element::F16][..]),
+            (Operand::F32, &[Element::F32, Element::F16, Element::I8][..]),
             (Operand::I8Wide, &[Element::F32, Element::F16, Element::I8]),
         ] {
             all.extend(
@@ -104,7 +104,7 @@ fn heads() -> Vec<Form> {
         for blocking in BLOCKINGS {
             for (layout, a_vec) in [Layout::Nk, Layout::Kn].into_iter().flat_map(|l| BOTH.map(|vec| (l, vec)))
             {
-                for out in [Element::F32, Element::F16] {
+                for out in [Element::F32, Element::F16, Element::I8] {
                     let form = Form { layout, a_vec, out, ..plain(operand, blocking, Source::Heads) };
                     all.push(Form { out_vec: a_vec && out == Element::F32, ..form });
                 }
@@ -181,9 +181,10 @@ fn more() -> Vec<Form> {
         }
         let sum = Form { stage: Stage::Sum, bias: true, ..plain(operand, Blocking::TILED, Source::Dense) };
         let function = Some("GELU");
-        let outs: &[_] = if sum.is_int8() { &[Element::F16, Element::I8] } else { &[Element::F16] };
         push(sum);
-        outs.iter().for_each(|&out| push(Form { out, function, ..sum }));
+        for out in [Element::F16, Element::I8] {
+            push(Form { out, function, ..sum });
+        }
         push(Form { out_vec: true, activate: true, source: Source::Heads, ..sum });
     }
     all
@@ -203,6 +204,7 @@ fn matrix_units() -> Vec<Form> {
             }
             let dense = Form { a_vec: false, ..plain(operand, blocking, Source::Dense) };
             all.extend([Layout::Nk, Layout::Kn].map(|layout| Form { layout, ..dense }));
+            all.push(Form { out: Element::I8, ..dense });
         }
     }
     all
@@ -215,8 +217,8 @@ fn weight_only() -> Vec<Form> {
         for blocking in BLOCKINGS {
             for (fold, a_vec) in [(false, false), (false, true), (true, true)] {
                 let form = Form { fold, a_vec, ..plain(operand, blocking, Source::Dense) };
-                let out = operand.element();
-                all.extend([form, Form { out, bias: true, activate: true, ..form }]);
+                let to = |out| Form { out, bias: true, activate: true, ..form };
+                all.extend([form, to(operand.element()), to(Element::I8)]);
             }
         }
     }
@@ -235,7 +237,7 @@ fn ways_out() -> Vec<Form> {
             let outs: &[_] = if form.is_int8() {
                 &[Element::F32, Element::F16, Element::I32, Element::I8]
             } else {
-                &[Element::F32, Element::F16]
+                &[Element::F32, Element::F16, Element::I8]
             };
             for &out in outs {
                 for flags in 0..128u32 {

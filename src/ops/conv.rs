@@ -9,6 +9,7 @@ use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Patch, Probl
 use crate::ops::gemm::{b_matrix, bounds, last, out_vec};
 use crate::ops::gemm_i8::{EpilogueBindings, check_out};
 use crate::ops::pack::Packed;
+use crate::ops::rows::{check_one_of, check_out_params};
 use crate::ops::tile::{self, Form, Int8, Params, Source, Stage, to_u32};
 use crate::tensor::{Element, Tensor, View};
 
@@ -17,7 +18,7 @@ use crate::tensor::{Element, Tensor, View};
 pub struct ConvDescriptor {
     /// Element type of the image and the weights: F32, F16 or I8.
     pub element: Element,
-    /// Element type of the output: F32 or F16; from I8 also I32 or I8.
+    /// Element type of the output: F32, F16 or I8; from I8 also I32.
     pub out: Element,
     /// Geometry.
     pub window: Window,
@@ -36,8 +37,13 @@ pub struct ConvDescriptor {
 /// What goes with the weights of a [`Conv`].
 #[derive(Clone, Copy, Debug)]
 pub enum ConvOperands<'a> {
-    /// F32 or F16: a bias `[1, n]` of f32.
-    Float(Option<View<'a>>),
+    /// F32 or F16.
+    Float {
+        /// `[1, n]` of f32.
+        bias: Option<View<'a>>,
+        /// Where the output is I8, its parameters.
+        out_params: Option<View<'a>>,
+    },
     /// I8: parameters, sums and bias. What lies outside of the image is the zero point of `a`.
     Int8(EpilogueBindings<'a>),
 }
@@ -59,7 +65,8 @@ pub struct ConvBindings<'a> {
     pub out: View<'a>,
 }
 
-/// Convolution. See [`crate::reference::conv2d`] for what it computes.
+/// Convolution. See [`crate::reference::conv2d`] for what it computes; int8 of floats is what [`crate::ops::Quantize`]
+/// makes of that.
 pub struct Conv {
     kernels: Kernels,
     descriptor: ConvDescriptor,
@@ -125,10 +132,12 @@ impl Conv {
         }
         match d.element {
             Element::I8 => check_out(OP, d.out, d.activation)?,
-            Element::F32 | Element::F16 if !matches!(d.out, Element::F32 | Element::F16) => {
-                return Err(Error::Element { op: OP, got: d.out, expected: "F32 or F16 for the output" });
-            }
-            _ => {}
+            _ => check_one_of(
+                OP,
+                d.out,
+                &[Element::F32, Element::F16, Element::I8],
+                "F32, F16 or I8 for the output",
+            )?,
         }
         last(OP, d.activation)?;
         tile::check_asked(kernels.device(), OP, d.element, d.operand, d.blocking)?;
@@ -195,7 +204,8 @@ impl Conv {
                 int8 = epilogue.check(OP, 1, n, d.out, d.b_zero_point)?;
                 epilogue.bias.is_some()
             }
-            (ConvOperands::Float(bias), Element::F32 | Element::F16) => {
+            (ConvOperands::Float { bias, out_params }, Element::F32 | Element::F16) => {
+                check_out_params(OP, &b.out, out_params.as_ref())?;
                 if let Some(v) =
                     bias.as_ref().filter(|v| (v.element, v.rows, v.columns) != (Element::F32, 1, n))
                 {
@@ -289,12 +299,18 @@ impl Conv {
         let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
         let x = b.x.binding(device, OP, "x")?;
         let buffers = match &b.operands {
-            ConvOperands::Float(bias) => vec![
-                x,
-                b.weights.binding(device, OP, "weights")?,
-                tile::optional(device, OP, "bias", bias.as_ref(), &zeros)?,
-                b.out.binding(device, OP, "out")?,
-            ],
+            ConvOperands::Float { bias, out_params } => {
+                let mut all = vec![
+                    x,
+                    b.weights.binding(device, OP, "weights")?,
+                    tile::optional(device, OP, "bias", bias.as_ref(), &zeros)?,
+                    b.out.binding(device, OP, "out")?,
+                ];
+                if let Some(params) = out_params {
+                    all.push(params.binding(device, OP, "out_params")?);
+                }
+                all
+            }
             ConvOperands::Int8(epilogue) => {
                 epilogue.buffers(device, OP, x, &b.weights, &b.out, &zeros)?.to_vec()
             }

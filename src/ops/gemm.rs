@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Problem};
 use crate::ops::function;
+use crate::ops::rows::{check_one_of, check_out_params};
 use crate::ops::tile::{self, Form, Int8, Params, Source, Stage, to_u32};
 use crate::tensor::{Element, View};
 
@@ -12,7 +13,7 @@ use crate::tensor::{Element, View};
 pub struct GemmDescriptor {
     /// Element type of `a` and `b`: F32 or F16.
     pub element: Element,
-    /// Element type of the output: F32 or F16.
+    /// Element type of the output: F32, F16 or I8.
     pub out: Element,
     /// How `b` lies in memory.
     pub layout: Layout,
@@ -49,6 +50,8 @@ pub struct GemmBindings<'a> {
     pub bias: Option<View<'a>>,
     /// `[batch * m, n]`.
     pub out: View<'a>,
+    /// Where that is I8, its parameters.
+    pub out_params: Option<View<'a>>,
     /// Number of products.
     pub batch: usize,
 }
@@ -77,7 +80,8 @@ pub struct HeadColumns {
     pub columns: usize,
 }
 
-/// Matrix multiplication in f32 or f16. See [`crate::reference::gemm`] for what it computes.
+/// Matrix multiplication in f32 or f16. See [`crate::reference::gemm`] for what it computes; int8 is what
+/// [`crate::ops::Quantize`] makes of that.
 pub struct Gemm {
     kernels: Kernels,
     descriptor: GemmDescriptor,
@@ -99,12 +103,9 @@ impl Gemm {
     /// # Errors
     /// See [`Gemm::new`].
     pub fn with_kernels(kernels: &Kernels, descriptor: &GemmDescriptor) -> Result<Self> {
-        for element in [descriptor.element, descriptor.out] {
-            if !matches!(element, Element::F32 | Element::F16) {
-                return Err(Error::Element { op: OP, got: element, expected: "F32 or F16" });
-            }
-        }
         let d = descriptor;
+        check_one_of(OP, d.element, &[Element::F32, Element::F16], "F32 or F16")?;
+        check_one_of(OP, d.out, &[Element::F32, Element::F16, Element::I8], "F32, F16 or I8 for the output")?;
         last(OP, d.activation)?;
         tile::check_asked(kernels.device(), OP, d.element, d.operand, d.blocking)?;
         Ok(Self { kernels: kernels.clone(), descriptor: *descriptor })
@@ -136,6 +137,7 @@ impl Gemm {
     fn call(&self, b: &GemmBindings<'_>, params: Params, source: Source) -> Result<Call> {
         let (d, device) = (&self.descriptor, self.kernels.device());
         let (n, k) = (params.n as usize, params.k as usize);
+        check_out_params(OP, &b.out, b.out_params.as_ref())?;
         if let Some(bias) = &b.bias {
             if (bias.element, bias.rows, bias.columns) != (Element::F32, 1, n) {
                 let (got, rows, columns) = (bias.element, bias.rows, bias.columns);
@@ -179,12 +181,15 @@ impl Gemm {
         };
         let params = Params { lo, hi, ..params };
         let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
-        let buffers = [
+        let mut buffers = vec![
             b.a.binding(device, OP, "a")?,
             b.b.binding(device, OP, "b")?,
             tile::optional(device, OP, "bias", b.bias.as_ref(), &zeros)?,
             b.out.binding(device, OP, "out")?,
         ];
+        if let Some(params) = &b.out_params {
+            buffers.push(params.binding(device, OP, "out_params")?);
+        }
         tile::call(&self.kernels, OP, Some(chosen), form, params, b.batch, &buffers)
     }
 }

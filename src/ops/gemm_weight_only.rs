@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Blocking, Call, Kernels, Layout, Problem};
 use crate::ops::gemm::{bounds, last, out_vec};
+use crate::ops::rows::{check_one_of, check_out_params};
 use crate::ops::tile::{self, Form, Int8, Params, Source, Stage, to_u32};
 use crate::quant::QuantParams;
 use crate::tensor::{Data, Element, Tensor, View};
@@ -13,7 +14,7 @@ use crate::tensor::{Data, Element, Tensor, View};
 pub struct GemmWeightOnlyDescriptor {
     /// Element type of `a`: F32 or F16.
     pub element: Element,
-    /// Element type of the output: F32 or F16.
+    /// Element type of the output: F32, F16 or I8.
     pub out: Element,
     /// Weights along k that have one scale, a multiple of 32; `None` for one scale for each column.
     pub group: Option<usize>,
@@ -44,6 +45,8 @@ pub struct GemmWeightOnlyBindings<'a> {
     pub bias: Option<View<'a>>,
     /// `[m, n]`.
     pub out: View<'a>,
+    /// Where that is I8, its parameters.
+    pub out_params: Option<View<'a>>,
 }
 
 /// Matrix multiplication of floats by symmetric int8 weights, which are read as they are: a quarter of f32's bytes. See
@@ -145,11 +148,8 @@ impl GemmWeightOnly {
     /// # Errors
     /// See [`GemmWeightOnly::new`].
     pub fn with_kernels(kernels: &Kernels, d: &GemmWeightOnlyDescriptor) -> Result<Self> {
-        for element in [d.element, d.out] {
-            if !matches!(element, Element::F32 | Element::F16) {
-                return Err(Error::Element { op: OP, got: element, expected: "F32 or F16" });
-            }
-        }
+        check_one_of(OP, d.element, &[Element::F32, Element::F16], "F32 or F16")?;
+        check_one_of(OP, d.out, &[Element::F32, Element::F16, Element::I8], "F32, F16 or I8 for the output")?;
         last(OP, d.activation)?;
         tile::check_asked(kernels.device(), OP, d.element, None, d.blocking)?;
         Ok(Self { kernels: kernels.clone(), descriptor: *d })
@@ -178,6 +178,7 @@ impl GemmWeightOnly {
         is("b", &b.b, Element::I32, [rows, columns / 4 * per_word])?;
         is("scales", &b.scales, Element::F32, [groups, columns])?;
         is("out", &b.out, d.out, [m, n])?;
+        check_out_params(OP, &b.out, b.out_params.as_ref())?;
         if let Some(bias) = &b.bias {
             is("bias", bias, Element::F32, [1, n])?;
         }
@@ -233,13 +234,16 @@ impl GemmWeightOnly {
             ..Default::default()
         };
         let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
-        let buffers = [
+        let mut buffers = vec![
             b.a.binding(device, OP, "a")?,
             b.b.binding(device, OP, "b")?,
             tile::optional(device, OP, "bias", b.bias.as_ref(), &zeros)?,
             b.out.binding(device, OP, "out")?,
             b.scales.binding(device, OP, "scales")?,
         ];
+        if let Some(params) = &b.out_params {
+            buffers.push(params.binding(device, OP, "out_params")?);
+        }
         tile::call(&self.kernels, OP, Some(chosen), form, params, 1, &buffers)
     }
 }

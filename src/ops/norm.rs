@@ -44,7 +44,7 @@ impl Default for NormDescriptor {
 }
 
 /// The tensors of a [`Norm`]. With an addend or int8 the rows are whole sixteens: `columns` is a multiple of 16, and
-/// all pitches are of 4 words.
+/// all pitches are of 4 words. `x` and the addend may then lie in a buffer that is written, beside what is.
 #[derive(Clone, Copy, Debug)]
 pub struct NormBindings<'a> {
     /// `[rows, columns]`.
@@ -284,6 +284,17 @@ fn shader(
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
+/// A kernel that may write into the buffers of `x` and the addend: all that a dispatch does with a buffer is one use of it.
+fn writable([x, addend]: [bool; 2], shader: Shader) -> Shader {
+    let Shader { mut label, mut source } = shader;
+    for (name, _) in [("x", x), ("addend", addend)].into_iter().filter(|(_, writable)| *writable) {
+        source =
+            source.replace(&format!("<storage, read> {name}:"), &format!("<storage, read_write> {name}:"));
+        label += &format!(", {name} in a buffer that is written");
+    }
+    Shader { label, source }
+}
+
 /// Every variant; what is done beside normalizing in all its combinations for one form of the weights, with which it
 /// shares no text.
 pub(crate) fn shaders() -> Vec<Shader> {
@@ -318,10 +329,14 @@ pub(crate) fn shaders() -> Vec<Shader> {
                 ] {
                     let beside = Beside { add, sum, int8, no_floats };
                     if beside.any() && (int8.is_some() || !no_floats) {
-                        all.push(shader([element, Element::F32], false, [true; 2], team, beside));
+                        let one = shader([element, Element::F32], false, [true; 2], team, beside);
+                        all.extend(sum.then(|| writable([true; 2], one.clone())));
+                        all.push(one);
                         if team == Team::Thread {
                             let block = Block { rows: 2, quads: 2 };
-                            all.push(in_registers([element, Element::F32], [true; 2], block, beside));
+                            let one = in_registers([element, Element::F32], [true; 2], block, beside);
+                            all.extend(sum.then(|| writable([true; 2], one.clone())));
+                            all.push(one);
                         }
                     }
                 }
@@ -329,6 +344,31 @@ pub(crate) fn shaders() -> Vec<Shader> {
         }
     }
     all
+}
+
+/// Whether `x` and the addend lie in buffers that are written, in which nothing may overlap.
+fn written_to(b: &NormBindings<'_>) -> Result<[bool; 2]> {
+    let read = [("x", Some(b.x)), ("addend", b.addend)];
+    let written = [("sum", b.sum), ("out", b.out), ("int8", b.int8.map(|i| i.out))];
+    let mut writes = [false; 2];
+    for (i, (name, view)) in read.into_iter().enumerate() {
+        let Some(view) = view else { continue };
+        let others = written.iter().filter_map(|(n, v)| Some((*n, (*v)?)));
+        writes[i] = others.clone().any(|(_, other)| other.buffer == view.buffer);
+        // Of those in one buffer, no two may overlap.
+        let others = others.chain(read[..i].iter().filter_map(|(n, v)| Some((*n, (*v)?))));
+        let [begin, end] = [view.offset, view.offset.saturating_add(view.bytes())];
+        for (other, v) in others.filter(|(_, v)| writes[i] && v.buffer == view.buffer) {
+            let [first, last] = [v.offset, v.offset.saturating_add(v.bytes())];
+            if begin < last && first < end {
+                let detail = format!(
+                    "{name} is bytes {begin} to {end} of a buffer that is written, and {other} {first} to {last} of the same"
+                );
+                return Err(Error::Argument { op: OP, detail });
+            }
+        }
+    }
+    Ok(writes)
 }
 
 impl Norm {
@@ -443,6 +483,7 @@ impl Norm {
             optional(device, OP, "bias", b.bias.as_ref(), &unused[1])?,
         ];
         let mut slots = vec![Slot::Uniform, Slot::Read, Slot::Read, Slot::Write, Slot::Read];
+        let mut writes = [false; 2];
         if beside.any() {
             buffers.extend([
                 optional(device, OP, "addend", b.addend.as_ref(), &unused[2])?,
@@ -453,6 +494,10 @@ impl Norm {
             let measured = matches!(beside.int8, Some(Int8::Measured(..)));
             let params = if measured { Slot::Write } else { Slot::Read };
             slots.extend([Slot::Read, Slot::Write, Slot::Write, params]);
+            writes = written_to(b)?;
+            for (at, _) in [1, 5].into_iter().zip(writes).filter(|(_, writes)| *writes) {
+                slots[at] = Slot::Write;
+            }
         }
         let mut call = Call::default();
         if b.x.rows > 0 && (b.x.columns > 0 || beside.int8.is_some()) {
@@ -469,7 +514,8 @@ impl Norm {
                 }
                 None => (shader(elements, d.groups > 0, vec, teams.team, beside), teams.grid),
             };
-            call.push(Dispatch::new(device, self.kernels.get(shader, &slots), &buffers, grid));
+            let kernel = self.kernels.get(writable(writes, shader), &slots);
+            call.push(Dispatch::new(device, kernel, &buffers, grid));
         }
         Ok(call)
     }

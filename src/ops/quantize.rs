@@ -92,6 +92,7 @@ impl Form {
         let quantize = [
             load,
             include_str!("../../shaders/common/quantize.wgsl"),
+            include_str!("../../shaders/common/store_i8.wgsl"),
             include_str!("../../shaders/quantize.wgsl"),
         ];
         let dequantize = [

@@ -170,11 +170,43 @@ pub(crate) fn load(narrow: u32) -> &'static str {
     }
 }
 
-/// What stores them.
-pub(crate) fn store(narrow: u32) -> &'static str {
-    match narrow {
-        0 => include_str!("../../shaders/common/store16.wgsl"),
-        _ => include_str!("../../shaders/common/store_narrow.wgsl"),
+/// What stores them as `to`.
+pub(crate) fn store(to: Element, narrow: u32) -> Vec<&'static str> {
+    match (to, narrow) {
+        (Element::I8, _) => {
+            let rows = [
+                include_str!("../../shaders/common/store_i8.wgsl"),
+                include_str!("../../shaders/common/store16_i8.wgsl"),
+            ];
+            [&TO_INT8[..], &rows].concat()
+        }
+        (_, 0) => vec![include_str!("../../shaders/common/store16.wgsl")],
+        _ => vec![include_str!("../../shaders/common/store_narrow.wgsl")],
+    }
+}
+
+/// What makes int8 of reals that are on their way out of a kernel.
+pub(crate) const TO_INT8: [&str; 3] = [
+    include_str!("../../shaders/common/quant_params.wgsl"),
+    include_str!("../../shaders/common/quantize.wgsl"),
+    include_str!("../../shaders/common/stored.wgsl"),
+];
+
+/// Checks the parameters of an output: one set where it is int8, which floats alone are quantized to.
+pub(crate) fn check_out_params(op: &'static str, out: &View<'_>, params: Option<&View<'_>>) -> Result<()> {
+    match params {
+        None if out.element != Element::I8 => Ok(()),
+        Some(params) if params.rows == 1 && out.element == Element::I8 => {
+            check_params(op, "out_params", params)
+        }
+        found => {
+            let detail = format!(
+                "out is {:?} with {} sets of parameters: I8 needs one, others none",
+                out.element,
+                found.map_or(0, |p| p.rows)
+            );
+            Err(Error::Argument { op, detail })
+        }
     }
 }
 

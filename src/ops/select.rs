@@ -85,6 +85,8 @@ impl Select {
         }
         let operands =
             [("condition", s.condition, s.condition_shape), ("a", s.a, s.a_shape), ("b", s.b, s.b_shape)];
-        broadcast::call(&self.kernels, OP, operands, s.out, |dims| shader(element == Element::F16, dims))
+        broadcast::call(&self.kernels, OP, operands, s.out, None, |dims| {
+            shader(element == Element::F16, dims)
+        })
     }
 }

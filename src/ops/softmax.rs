@@ -3,14 +3,16 @@
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::ops::rows::{self, Team, Teams, check_element, check_one_of, check_same, check_words};
-use crate::ops::tile::to_u32;
+use crate::ops::tile::{optional, to_u32};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`Softmax`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxDescriptor {
-    /// Element type of all tensors: F32 or F16, with f32 arithmetic.
+    /// Element type of `x` and the mask: F32 or F16, with f32 arithmetic.
     pub element: Element,
+    /// Element type of the output: the same, or I8.
+    pub out: Element,
     /// The logarithm of it.
     pub log: bool,
     /// Multiplies `x` first.
@@ -19,7 +21,7 @@ pub struct SoftmaxDescriptor {
 
 impl Default for SoftmaxDescriptor {
     fn default() -> Self {
-        Self { element: Element::F32, log: false, scale: 1.0 }
+        Self { element: Element::F32, out: Element::F32, log: false, scale: 1.0 }
     }
 }
 
@@ -43,11 +45,14 @@ pub struct SoftmaxBindings<'a> {
     pub mask: Option<Mask<'a>>,
     /// `[rows, columns]`. Padding in words that hold elements is written as zeros.
     pub out: View<'a>,
+    /// Where that is I8, its parameters.
+    pub out_params: Option<View<'a>>,
 }
 
 /// `softmax(scale * x + mask)` of each row: see [`crate::reference::softmax`].
 ///
-/// A row with a NaN or an infinity, or with nothing but minus infinity, is all NaN, as in PyTorch.
+/// A row with a NaN or an infinity, or with nothing but minus infinity, is all NaN, as in PyTorch. Int8 is what
+/// [`crate::ops::Quantize`] makes of the result.
 pub struct Softmax {
     kernels: Kernels,
     descriptor: SoftmaxDescriptor,
@@ -79,24 +84,28 @@ pub struct SoftmaxParams {
 
 const OP: &str = "softmax";
 
-fn shader(element: Element, mask: bool, vec: bool, team: Team) -> Shader {
+fn shader([element, out]: [Element; 2], mask: bool, vec: bool, team: Team) -> Shader {
     let f16 = u32::from(element == Element::F16);
     let consts = [
         ("X_F16", f16),
         ("OUT_F16", f16),
+        ("HALF", f16),
+        ("WIDE", 0),
+        ("NARROW", 0),
         ("X_VEC", u32::from(vec)),
         ("OUT_VEC", u32::from(vec)),
         ("MASK", u32::from(mask)),
         ("TEAM", u32::from(team == Team::Workgroup)),
     ];
-    let files = [
+    let mut files = rows::store(out, 0);
+    files.extend([
         include_str!("../../shaders/common/load_float.wgsl"),
-        include_str!("../../shaders/common/store16.wgsl"),
         if f16 == 1 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         include_str!("../../shaders/softmax.wgsl"),
-    ];
+    ]);
     let (mask, vec) = (if mask { " masked" } else { "" }, if vec { "" } else { " by words" });
-    let label = format!("{OP}/{element:?}{mask}{vec}{}", team.label());
+    let to = if out == Element::I8 { " to int8" } else { "" };
+    let label = format!("{OP}/{element:?}{to}{mask}{vec}{}", team.label());
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
@@ -105,7 +114,9 @@ pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for element in [Element::F32, Element::F16] {
         for team in [Team::Workgroup, Team::Thread] {
-            all.extend((0..4).map(|i| shader(element, i & 1 != 0, i & 2 != 0, team)));
+            for out in [element, Element::I8] {
+                all.extend((0..4).map(|i| shader([element, out], i & 1 != 0, i & 2 != 0, team)));
+            }
         }
     }
     all
@@ -115,7 +126,7 @@ impl Softmax {
     /// Prepares for a device.
     ///
     /// # Errors
-    /// [`Error::Element`] for other than floats.
+    /// [`Error::Element`] for other than floats, and an output of other floats.
     pub fn new(device: &wgpu::Device, descriptor: &SoftmaxDescriptor) -> Result<Self> {
         Self::with_kernels(&Kernels::new(device), descriptor)
     }
@@ -126,6 +137,7 @@ impl Softmax {
     /// See [`Softmax::new`].
     pub fn with_kernels(kernels: &Kernels, descriptor: &SoftmaxDescriptor) -> Result<Self> {
         check_one_of(OP, descriptor.element, &[Element::F32, Element::F16], "F32 or F16")?;
+        check_one_of(OP, descriptor.out, &[descriptor.element, Element::I8], "that of x, or I8")?;
         let team = Team::choose(kernels.device());
         Ok(Self { kernels: kernels.clone(), descriptor: *descriptor, team })
     }
@@ -142,10 +154,11 @@ impl Softmax {
     /// [`Error::Shape`], [`Error::View`] or [`Error::Limit`], with the numbers.
     pub fn bind(&self, b: &SoftmaxBindings<'_>) -> Result<Call> {
         let (d, device) = (&self.descriptor, self.kernels.device());
-        for (name, view) in [("x", &b.x), ("out", &b.out)] {
-            check_element(OP, name, view, d.element)?;
+        for (name, view, element) in [("x", &b.x, d.element), ("out", &b.out, d.out)] {
+            check_element(OP, name, view, element)?;
             check_words(OP, name, view)?;
         }
+        rows::check_out_params(OP, &b.out, b.out_params.as_ref())?;
         check_same(OP, &b.x, &b.out)?;
         let teams = Teams::new(device, OP, &b.x, self.team, 2)?;
         let mut params = SoftmaxParams {
@@ -170,14 +183,16 @@ impl Softmax {
         let buffers = [
             uniform.as_entire_buffer_binding(),
             b.x.binding(device, OP, "x")?,
-            crate::ops::tile::optional(device, OP, "mask", b.mask.as_ref().map(|m| &m.view), &zeros)?,
+            optional(device, OP, "out_params", b.out_params.as_ref(), &zeros)?,
             b.out.binding(device, OP, "out")?,
+            optional(device, OP, "mask", b.mask.as_ref().map(|m| &m.view), &zeros)?,
         ];
         let mut call = Call::default();
         if b.x.rows > 0 && b.x.columns > 0 {
             let vec = rows::reads_vectors(&b.x) && rows::writes_sixteens(&b.out);
-            let shader = shader(d.element, b.mask.is_some(), vec, teams.team);
-            let kernel = self.kernels.get(shader, &[Slot::Uniform, Slot::Read, Slot::Read, Slot::Write]);
+            let shader = shader([d.element, d.out], b.mask.is_some(), vec, teams.team);
+            let slots = [Slot::Uniform, Slot::Read, Slot::Read, Slot::Write, Slot::Read];
+            let kernel = self.kernels.get(shader, &slots);
             call.push(Dispatch::new(device, kernel, &buffers, teams.grid));
         }
         Ok(call)

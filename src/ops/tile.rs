@@ -127,11 +127,13 @@ impl Form {
     pub(crate) fn slots(&self) -> &'static [Slot] {
         use Slot::{Read, Uniform, Write};
         if self.is_int8() {
-            &[Uniform, Read, Read, Read, Read, Read, Read, Read, Write]
-        } else if self.operand.weight_only() {
-            &[Uniform, Read, Read, Read, Write, Read]
-        } else {
-            &[Uniform, Read, Read, Read, Write]
+            return &[Uniform, Read, Read, Read, Read, Read, Read, Read, Write];
+        }
+        // Then the scales of weights, and the parameters of an int8 output.
+        match usize::from(self.operand.weight_only()) + usize::from(self.out == Element::I8) {
+            0 => &[Uniform, Read, Read, Read, Write],
+            1 => &[Uniform, Read, Read, Read, Write, Read],
+            _ => &[Uniform, Read, Read, Read, Write, Read, Read],
         }
     }
 
@@ -205,6 +207,9 @@ impl Form {
         let per_word = self.operand.element().per_word() as u32;
         let int = self.is_int8();
         let float_out = matches!(self.out, Element::F32 | Element::F16);
+        // Floats that leave as int8: as f16 would, where f16 it would have been.
+        let to_int8 = !int && self.out == Element::I8;
+        let half = per_word == 2 && to_int8;
         let flag = u32::from;
         let mut consts = vec![
             ("STEP", self.step()),
@@ -235,6 +240,7 @@ impl Form {
             ("OUT_FLOAT", flag(float_out)),
             ("OUT_I32", flag(self.out == Element::I32)),
             ("OUT_I8", flag(self.out == Element::I8)),
+            ("HALF", flag(half)),
             ("A_PER_ROW", flag(self.int8.a_per_row)),
             ("B_PER_CHANNEL", flag(self.int8.b_per_channel)),
             ("B_ZERO", flag(self.int8.b_zero)),
@@ -270,13 +276,14 @@ impl Form {
             },
             // How integers become bytes.
             if self.out == Element::I8 { include_str!("../../shaders/common/quantize.wgsl") } else { "" },
+            if to_int8 { include_str!("../../shaders/common/stored.wgsl") } else { "" },
             if self.function.is_some() { function::TEXT } else { "" },
             if float_out && self.stage != Stage::Part {
                 include_str!("../../shaders/common/store.wgsl")
             } else {
                 ""
             },
-            if self.out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
+            if half || self.out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
             main,
         ];
         let label = format!(
@@ -435,7 +442,8 @@ pub(crate) fn call(
     };
     let whole = std::mem::replace(&mut all[out], partial.as_entire_buffer_binding());
     let parts = batches as u64 * u64::from(params.parts);
-    call.push(dispatch(kernels, op, part, params, parts, &all)?.chosen(chosen));
+    let without_params = &all[..part.slots().len() - 1];
+    call.push(dispatch(kernels, op, part, params, parts, without_params)?.chosen(chosen));
     all[out] = whole;
     all[b] = partial.as_entire_buffer_binding();
     let sum = Form { stage: Stage::Sum, ..form };

@@ -6,7 +6,7 @@ use crate::kernel::{Call, Kernels, Shader, Variant};
 use crate::ops::cast::{self, Step};
 use crate::ops::function;
 use crate::ops::gemm::{bounds, only_clamps};
-use crate::ops::rows::{self, check_element, check_one_of, check_params, check_same};
+use crate::ops::rows::{self, check_element, check_one_of, check_same};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`Unary`].
@@ -14,7 +14,7 @@ use crate::tensor::{Element, View};
 pub struct UnaryDescriptor {
     /// Element type of `x`: F32, F16 or I8; I32 for a function of integers or truth values (0 or 1).
     pub element: Element,
-    /// Element type of the output: F32 or F16, I8 from I8; I32 for truth values (0 or 1) and functions of I32.
+    /// Element type of the output: F32, F16 or I8; I32 for truth values (0 or 1) and functions of I32. From I8 it is I8.
     pub out: Element,
     /// Applied to each element.
     pub activation: Activation,
@@ -27,7 +27,7 @@ pub struct UnaryDescriptor {
 pub struct UnaryBindings<'a> {
     /// `[rows, columns]`.
     pub x: View<'a>,
-    /// I8: the parameters of `x`, which are those of the output too.
+    /// Where the output is I8, its parameters, which are those of an I8 `x` too; else of no consequence.
     pub params: Option<View<'a>>,
     /// `[rows, columns]`. Padding in words that hold elements is written as zeros.
     pub out: View<'a>,
@@ -36,7 +36,8 @@ pub struct UnaryBindings<'a> {
 /// The activation of each element, rounded to nearest even where the output is f16 (65520 and above become infinite).
 ///
 /// NaN stays NaN; an activation's bounds are finite, so that it makes an infinity the largest number. In int8 the bounds
-/// are integers, as in [`crate::reference::activation_limits`]. See [`crate::reference::activate`],
+/// are integers, as in [`crate::reference::activation_limits`]; int8 of reals is what [`crate::ops::Quantize`] makes of the
+/// result. See [`crate::reference::activate`],
 /// [`crate::reference::to_f16`] and, for the other functions, [`crate::reference::unary`]: they are computed in f32, sine
 /// and cosine for up to 2^13 radians.
 pub struct Unary {
@@ -46,6 +47,7 @@ pub struct Unary {
 
 const OP: &str = "unary";
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
+const REALS: [Element; 3] = [Element::F32, Element::F16, Element::I8];
 
 /// What a kernel for reals makes of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,8 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool, 
         return Variant { label: "unary/I8".into(), enable: &[], consts: &[], files: &files }.render();
     }
     let mut consts = vec![
+        ("HALF", flag(from == Element::F16)),
+        ("WIDE", 0),
         ("X_F16", flag(from == Element::F16)),
         ("OUT_F16", flag(to == Element::F16)),
         ("X_VEC", flag(x_vec)),
@@ -97,15 +101,16 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool, 
         consts.extend(function::consts(name));
         text = function::TEXT;
     }
-    let files = [
+    let rounds = to == Element::F16 || (from == Element::F16 && to == Element::I8);
+    let mut files = rows::store(to, narrow);
+    files.extend([
         params,
         include_str!("../../shaders/common/quotient.wgsl"),
         rows::load(narrow),
-        rows::store(narrow),
-        if to == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
+        if rounds { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         text,
         include_str!("../../shaders/unary.wgsl"),
-    ];
+    ]);
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
@@ -113,7 +118,7 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool, 
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = vec![shader(Element::I8, Element::I8, Apply::Clamp, false, false, 0)];
     for from in FLOATS {
-        for to in FLOATS {
+        for to in [Element::F32, Element::F16, Element::I8] {
             for apply in [Apply::Nothing, Apply::Clamp, Apply::Function("GELU")] {
                 all.extend((0..4).map(|i| shader(from, to, apply, i & 1 != 0, i & 2 != 0, 0)));
                 all.extend((1..=4).map(|narrow| shader(from, to, apply, false, false, narrow)));
@@ -148,7 +153,7 @@ impl Unary {
     /// Prepares for a device.
     ///
     /// # Errors
-    /// [`Error::Element`] for elements that it does not take, or I8 on one side alone.
+    /// [`Error::Element`] for elements that it does not take, or others than I8 from I8.
     pub fn new(device: &wgpu::Device, descriptor: &UnaryDescriptor) -> Result<Self> {
         Self::with_kernels(&Kernels::new(device), descriptor)
     }
@@ -169,21 +174,16 @@ impl Unary {
                 Some(_) => check_one_of(OP, d.element, &[Element::I32], "I32")?,
                 None => {
                     check_one_of(OP, d.element, &FLOATS, "F32 or F16")?;
-                    return check_one_of(OP, d.out, &FLOATS, "F32 or F16")
+                    return check_one_of(OP, d.out, &REALS, "F32, F16 or I8")
                         .map(|()| Self { kernels: kernels.clone(), descriptor: *d });
                 }
             }
             check_one_of(OP, d.out, &[Element::I32], "I32 for integers and truth values")?;
         } else if d.element == Element::I8 {
-            check_one_of(
-                OP,
-                d.out,
-                &[Element::I8],
-                "I8 from I8 (quantize and dequantize change the domain)",
-            )?;
+            check_one_of(OP, d.out, &[Element::I8], "I8 from I8 (Dequantize changes the domain)")?;
         } else {
             check_one_of(OP, d.element, &FLOATS, "F32, F16 or I8")?;
-            check_one_of(OP, d.out, &FLOATS, "F32 or F16")?;
+            check_one_of(OP, d.out, &REALS, "F32, F16 or I8")?;
         }
         Ok(Self { kernels: kernels.clone(), descriptor: *d })
     }
@@ -197,15 +197,8 @@ impl Unary {
         check_element(OP, "x", &b.x, d.element)?;
         check_element(OP, "out", &b.out, d.out)?;
         check_same(OP, &b.x, &b.out)?;
-        let int8 = d.element == Element::I8;
-        match &b.params {
-            Some(params) if params.rows == 1 || !int8 => check_params(OP, "params", params)?,
-            None if !int8 => {}
-            _ => {
-                let detail = format!("I8 needs one element of params, found {:?}", b.params);
-                return Err(Error::Argument { op: OP, detail });
-            }
-        }
+        let params = b.params.as_ref().filter(|_| d.out == Element::I8);
+        rows::check_out_params(OP, &b.out, params)?;
         let [x, out] = rows::flatten([b.x, b.out]);
         let (lo, hi) = bounds(d.activation);
         // In int8 the bounds are divided, for which they must be finite.
@@ -230,6 +223,6 @@ impl Unary {
         let narrow = rows::narrow(&x);
         let vectors = (narrow == 0 && rows::reads_vectors(&x), rows::writes_sixteens(&out));
         let shader = shader(d.element, d.out, apply, vectors.0, vectors.1, narrow);
-        rows::sixteens(&self.kernels, OP, shader, &x, b.params.as_ref(), &out, [lo, hi])
+        rows::sixteens(&self.kernels, OP, shader, &x, params, &out, [lo, hi])
     }
 }

@@ -23,7 +23,7 @@ use crate::kernel::{self, Call, Kernels};
 use crate::ops::{
     MinMax, MinMaxBindings, MinMaxDescriptor, Permute, PermuteBindings, PermuteDescriptor, ReshapeBindings,
 };
-use crate::plan::pools::Need;
+use crate::plan::pools::{Need, Touched};
 use crate::quant::QuantParams;
 use crate::tensor::{Element, Tensor, View};
 use std::collections::HashMap;
@@ -396,7 +396,7 @@ impl<'m> Lowering<'m> {
             element: matrices.first().map_or(Element::F32, |m| m.element),
             why,
             fused: Vec::new(),
-            touched: touched.collect(),
+            touched: Touched { needs: touched.collect(), one_buffer: false },
             bind: Box::new(bind),
         });
     }
@@ -405,6 +405,13 @@ impl<'m> Lowering<'m> {
     fn products(&mut self, products: usize) {
         if let Some(step) = self.out.steps.last_mut() {
             step.operations = 2 * products as u64;
+        }
+    }
+
+    /// Says of the step added last that what it reads and writes may lie in one buffer.
+    fn takes_one_buffer(&mut self) {
+        if let Some(step) = self.out.steps.last_mut() {
+            step.touched.one_buffer = true;
         }
     }
 

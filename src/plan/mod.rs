@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Model, ValueId};
 use crate::kernel::{Call, Chosen, Kernels};
 use crate::ops::Update;
+use crate::plan::pools::Touched;
 use crate::tensor::{Element, View};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -155,7 +156,7 @@ pub(crate) struct Step {
     /// Names of the nodes that were fused into its node.
     fused: Vec<String>,
     /// The needs that it touches.
-    touched: Vec<usize>,
+    touched: Touched,
     bind: Bind,
 }
 
@@ -206,12 +207,12 @@ impl Plan {
         let limits = device.limits();
         let mut needs = lowered.needs;
         for (at, step) in lowered.steps.iter().enumerate() {
-            for &i in &step.touched {
+            for &i in &step.touched.needs {
                 needs[i].first = needs[i].first.min(at);
                 needs[i].last = needs[i].last.max(at);
             }
         }
-        let touched: Vec<Vec<usize>> = lowered.steps.iter().map(|s| s.touched.clone()).collect();
+        let touched: Vec<Touched> = lowered.steps.iter().map(|s| s.touched.clone()).collect();
         let align = u64::from(limits.min_storage_buffer_offset_alignment).max(16);
         let layout = pools::place(&needs, &touched, align, limits.max_buffer_size);
         if let Some(&needed) = layout.pools.iter().find(|&&bytes| bytes > limits.max_buffer_size) {

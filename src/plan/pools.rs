@@ -1,7 +1,8 @@
 //! Memory planned by liveness.
 //!
 //! WebGPU tracks the usage of a buffer as a whole: a dispatch cannot read one range of it and write another. So there
-//! are several pools, each a buffer, and what a step writes lies in none of the pools that it reads.
+//! are several pools, each a buffer, and what a step writes lies in none of the pools that it reads. A step may say that
+//! its kernel can do with one buffer, and is asked to where memory would else be wasted.
 
 /// A range of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +35,34 @@ pub(crate) struct Layout {
     pub lower_bound: u64,
 }
 
-/// Places each need. `touched[step]` are the needs that a step reads or writes.
+/// What a step touches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Touched {
+    /// The needs that it reads or writes.
+    pub needs: Vec<usize>,
+    /// Whether they may all lie in one pool.
+    pub one_buffer: bool,
+}
+
+/// Places each need; `touched` is of each step.
 /// A need is written by one step, the first that touches it: what writes in several dispatches is one step.
 ///
 /// First fit in several orders, of which the one that takes least is kept: by their steps, by size, by size and time, by
-/// time; and where these are not near the bound, these shuffled a little, the same way each time.
-pub(crate) fn place(needs: &[Need], touched: &[Vec<usize>], align: u64, limit: u64) -> Layout {
+/// time; and where these are not near the bound, these shuffled a little, the same way each time. Where none is, steps
+/// are held to one buffer that can do with it.
+pub(crate) fn place(needs: &[Need], touched: &[Touched], align: u64, limit: u64) -> Layout {
+    let strict = place_apart(needs, &apart(needs, touched, false), align, limit);
+    let size = |layout: &Layout| layout.pools.iter().sum::<u64>();
+    if size(&strict) <= strict.lower_bound + strict.lower_bound / 4 || touched.iter().all(|t| !t.one_buffer) {
+        return strict;
+    }
+    let together = place_apart(needs, &apart(needs, touched, true), align, limit);
+    if size(&together) < size(&strict) { together } else { strict }
+}
+
+/// The same, given which needs may not share a pool.
+fn place_apart(needs: &[Need], apart: &[Vec<usize>], align: u64, limit: u64) -> Layout {
     const SHUFFLED: usize = 512;
-    let apart = apart(needs, touched);
     let last = needs.iter().map(|n| n.last).max().unwrap_or(0);
     let alive = |step: usize| needs.iter().filter(move |n| n.first <= step && step <= n.last);
     let lower_bound = (0..=last).map(|s| alive(s).map(|n| n.bytes).sum()).max().unwrap_or(0);
@@ -59,7 +80,7 @@ pub(crate) fn place(needs: &[Need], touched: &[Vec<usize>], align: u64, limit: u
     ];
     let mut best = (u64::MAX, Layout::default());
     let mut attempt = |order: &[usize]| {
-        let mut layout = first_fit(needs, order, &apart, align, limit);
+        let mut layout = first_fit(needs, order, apart, align, limit);
         layout.lower_bound = lower_bound;
         let size: u64 = layout.pools.iter().sum();
         if size < best.0 {
@@ -87,10 +108,13 @@ pub(crate) fn place(needs: &[Need], touched: &[Vec<usize>], align: u64, limit: u
     best.1
 }
 
-/// For each need, those that may not share a pool with it: what a step writes, and what it touches beside.
-fn apart(needs: &[Need], touched: &[Vec<usize>]) -> Vec<Vec<usize>> {
+/// For each need, those that may not share a pool with it: what a step writes, and what it touches beside, unless it is
+/// held to one buffer.
+fn apart(needs: &[Need], touched: &[Touched], one_buffer: bool) -> Vec<Vec<usize>> {
     let mut apart = vec![Vec::new(); needs.len()];
-    for (step, all) in touched.iter().enumerate() {
+    for (step, Touched { needs: all, .. }) in
+        touched.iter().enumerate().filter(|(_, t)| !(one_buffer && t.one_buffer))
+    {
         for &i in all.iter().filter(|&&i| needs[i].first == step) {
             for &j in all.iter().filter(|&&j| j != i) {
                 apart[i].push(j);
@@ -147,12 +171,37 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn strict(touched: &[Vec<usize>]) -> Vec<Touched> {
+        touched.iter().map(|needs| Touched { needs: needs.clone(), one_buffer: false }).collect()
+    }
+
+    /// A large product whose pool the next steps but one could use: only where a step takes one buffer.
+    #[test]
+    fn one_buffer_is_asked_for_where_memory_would_be_wasted() {
+        let need = |bytes, first, last| Need { bytes, first, last };
+        // Int8, what is made of it, int8 of that, a sum, and the sum's norm in floats and int8.
+        let needs = [
+            need(256, 0, 1),
+            need(3072, 1, 2),
+            need(256, 2, 3),
+            need(1024, 3, 4),
+            need(1024, 4, 6),
+            need(256, 4, 5),
+        ];
+        let touched = [vec![0], vec![0, 1], vec![1, 2], vec![2, 3], vec![3, 4, 5]];
+        let mut touched = strict(&touched);
+        let taken = |touched: &[Touched]| place(&needs, touched, 256, 1 << 30).pools.iter().sum::<u64>();
+        assert_eq!(taken(&touched), 3072 + 1024 + 256);
+        touched[4].one_buffer = true;
+        assert_eq!(taken(&touched), 3072 + 256);
+    }
+
     #[test]
     fn a_chain_alternates_between_two_pools() {
         let needs: Vec<Need> = (0..5).map(|i| Need { bytes: 1000, first: i, last: i + 1 }).collect();
         let touched: Vec<Vec<usize>> =
             (0..5usize).map(|i| if i == 0 { vec![0] } else { vec![i - 1, i] }).collect();
-        let layout = place(&needs, &touched, 256, 1 << 30);
+        let layout = place(&needs, &strict(&touched), 256, 1 << 30);
         assert_eq!(layout.pools, [1024, 1024]);
         assert_eq!(layout.lower_bound, 2000);
     }
@@ -183,7 +232,7 @@ mod tests {
                 let down = step(&[up], 1000);
                 x = step(&[sum, down], 1000);
             }
-            let layout = place(&needs, &touched, 1, 1 << 30);
+            let layout = place(&needs, &strict(&touched), 1, 1 << 30);
             let taken: u64 = layout.pools.iter().sum();
             assert!(taken * 100 <= layout.lower_bound * 125, "{taken} for {}", layout.lower_bound);
         }
@@ -192,7 +241,7 @@ mod tests {
     #[test]
     fn a_pool_stays_below_the_limit() {
         let needs = [Need { bytes: 600, first: 0, last: 9 }, Need { bytes: 600, first: 1, last: 9 }];
-        let layout = place(&needs, &[vec![0], vec![1]], 256, 1024);
+        let layout = place(&needs, &strict(&[vec![0], vec![1]]), 256, 1024);
         assert_eq!(layout.pools, [768, 768]);
     }
 
@@ -206,7 +255,7 @@ mod tests {
             let touched: Vec<Vec<usize>> = (0..20)
                 .map(|s| (0..needs.len()).filter(|&i| needs[i].first == s || needs[i].last == s).collect())
                 .collect();
-            let layout = place(&needs, &touched, 256, 1 << 30);
+            let layout = place(&needs, &strict(&touched), 256, 1 << 30);
             for (i, a) in needs.iter().enumerate() {
                 for (j, b) in needs.iter().enumerate().skip(i + 1) {
                     let (p, q) = (layout.places[i], layout.places[j]);

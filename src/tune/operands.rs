@@ -382,7 +382,7 @@ impl<'g> Operands<'g> {
                 let [oh, ow] = patch.window.out_size(patch.size)?;
                 let operands = match element {
                     Element::I8 => ConvOperands::Int8(epilogue),
-                    _ => ConvOperands::Float(None),
+                    _ => ConvOperands::Float { bias: None, out_params: None },
                 };
                 Conv::with_kernels(kernels, &conv(p, patch))?.bind(&ConvBindings {
                     x: a,
@@ -406,6 +406,7 @@ impl<'g> Operands<'g> {
             (None, element) if p.weight_only => {
                 let d = GemmWeightOnlyDescriptor { element, ..Default::default() };
                 GemmWeightOnly::with_kernels(kernels, &d)?.bind(&GemmWeightOnlyBindings {
+                    out_params: None,
                     a,
                     b,
                     scales: beside_b,
@@ -416,6 +417,7 @@ impl<'g> Operands<'g> {
             (None, element) => {
                 let d = GemmDescriptor { element, layout: p.layout, ..Default::default() };
                 Gemm::with_kernels(kernels, &d)?.bind(&GemmBindings {
+                    out_params: None,
                     a,
                     b,
                     bias: None,

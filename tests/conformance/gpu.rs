@@ -377,6 +377,7 @@ impl Backend for GpuBackend {
             ..Default::default()
         };
         let call = Gemm::with_kernels(self.0.kernels(), &descriptor)?.bind(&GemmBindings {
+            out_params: None,
             a: View::new(&a, Element::F16, m, k),
             b: View::new(&b, Element::F16, b_rows, b_columns),
             bias: None,

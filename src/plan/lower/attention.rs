@@ -1,5 +1,6 @@
 //! Attention, and the transposes around it that no kernel needs: heads are read and written where they lie.
 
+use super::beside::Target;
 use super::{Lowering, Order, Slot};
 use crate::error::Result;
 use crate::graph::{Node, Op, Quant, ValueId};
@@ -221,11 +222,12 @@ impl<'m> Lowering<'m> {
         }
         let scores = self.need(element, batch * m, n);
         let why = if operands[1].heads.is_some() { "scores, heads read where they lie" } else { "scores" };
-        self.product_step(node, [operands[0], operands[1], Operand::below(scores)], [batch, count], why);
+        let scored = [operands[0], operands[1], Operand::below(scores)];
+        self.product_step(node, scored, None, [batch, count], why);
         let weights = self.need(element, batch * m, n);
         let touched: Vec<Matrix> =
             [scores, weights].into_iter().chain(mask.map(|(matrix, ..)| matrix)).collect();
-        let descriptor = SoftmaxDescriptor { element, log: false, scale };
+        let descriptor = SoftmaxDescriptor { element, out: element, log: false, scale };
         let shape = format!("[{}, {n}]", batch * m);
         self.step(&node.name, "softmax", shape, "scaled and masked on the way", &touched, move |s| {
             let mask = mask.as_ref().map(|(m, outer, x_outer)| Mask {
@@ -234,28 +236,25 @@ impl<'m> Lowering<'m> {
                 x_outer: *x_outer,
             });
             let op = Softmax::with_kernels(s.kernels, &descriptor)?;
-            op.bind(&SoftmaxBindings { x: s.view(&scores), mask, out: s.view(&weights) })
+            op.bind(&SoftmaxBindings { x: s.view(&scores), mask, out: s.view(&weights), out_params: None })
         });
         let weights = Operand::below(weights);
         let small = count <= 0xffff && batch <= 0xffff * count;
         if small && batch > 0 && self.only_swaps_read(y) {
-            let whole = self.need(self.element(y), batch / count * m, count * e);
+            let target = self.target(y, element, Order::Heads, [batch / count * m, count * e]);
             let heads = Some(HeadColumns { first: 0, columns: e });
-            let out = Operand { matrix: whole, heads, turned: false };
+            let out = Operand { matrix: target.matrix, heads, turned: false };
             let why = "means by the scores, a token's heads side by side";
-            self.product_step(node, [weights, operands[2], out], [batch, count], why);
-            let matrix = Matrix { rows: batch * m, columns: e, ..whole };
-            self.done(node, Slot { matrix, order: Order::Heads, params: None });
+            self.product_step(node, [weights, operands[2], out], target.params, [batch, count], why);
+            let matrix = Matrix { rows: batch * m, columns: e, ..target.matrix };
+            self.reached(Target { matrix, ..target }, Order::Heads);
             return Ok(());
         }
-        let out = self.result(y, Order::Natural, batch * m, e);
-        self.product_step(
-            node,
-            [weights, operands[2], Operand::below(out)],
-            [batch, count],
-            "means by the scores",
-        );
-        self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
+        let target = self.target(y, element, Order::Natural, [batch * m, e]);
+        let out = Operand::below(target.matrix);
+        let why = "means by the scores";
+        self.product_step(node, [weights, operands[2], out], target.params, [batch, count], why);
+        self.reached(target, Order::Natural);
         Ok(())
     }
 
@@ -307,13 +306,14 @@ impl<'m> Lowering<'m> {
         if !fits {
             return false;
         }
-        let out = self.need(element, batch * m, count * d);
+        let target = self.target(y, element, Order::Heads, [batch * m, count * d]);
+        let (out, params) = (target.matrix, target.params);
         let mut touched = vec![q.matrix, k.matrix, v.matrix, out];
         touched.dedup();
         let mask = mask.map(|(matrix, ..)| Matrix { rows, ..matrix });
         touched.extend(mask);
         let shapes = format!("{batch} x {count} heads: [{m}, {d}] * [{d}, {n}] * [{n}, {d}]");
-        let descriptor = AttentionDescriptor { element, scale };
+        let descriptor = AttentionDescriptor { element, out: out.element, scale };
         let (q, k, v) = ((q.matrix, q_at), (k.matrix, k_at), (v.matrix, v_at));
         let why = "one kernel, which never writes the scores";
         self.step(&node.name, "attention", shapes, why, &touched, move |s| {
@@ -323,13 +323,14 @@ impl<'m> Lowering<'m> {
                 v: (s.view(&v.0), v.1),
                 mask: mask.as_ref().map(|m| s.view(m)),
                 out: (s.view(&out), HeadColumns { first: 0, columns: d }),
+                out_params: params.as_ref().map(|m| s.view(m)),
                 heads: count,
                 batch,
             })
         });
         self.products(2 * batch * count * m * n * d);
         let matrix = Matrix { rows: batch * count * m, columns: d, ..out };
-        self.done(node, Slot { matrix, order: Order::Heads, params: None });
+        self.reached(Target { matrix, ..target }, Order::Heads);
         true
     }
 
@@ -338,6 +339,7 @@ impl<'m> Lowering<'m> {
         &mut self,
         node: &Node,
         [a, b, out]: [Operand; 3],
+        out_params: Option<Matrix>,
         [batch, count]: [usize; 2],
         why: &'static str,
     ) {
@@ -364,7 +366,8 @@ impl<'m> Lowering<'m> {
                 return Ok(Call::default());
             }
             let [a, b, out] = matrices.each_ref().map(|m| s.view(m));
-            let bindings = GemmBindings { a, b, bias: None, out, batch };
+            let out_params = out_params.as_ref().map(|m| s.view(m));
+            let bindings = GemmBindings { a, b, bias: None, out, out_params, batch };
             let op = Gemm::with_kernels(s.kernels, &d)?;
             if beside { op.bind_heads(&bindings, &heads) } else { op.bind(&bindings) }
         });

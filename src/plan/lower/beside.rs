@@ -1,4 +1,5 @@
-//! What a normalization does beside normalizing: the residual sum that it reads, and the int8 that is made of it.
+//! What a normalization does beside normalizing: the residual sum that it reads, and the int8 that is made of it. And the
+//! int8 that other steps make of their results on the way out.
 //!
 //! Of a transformer's sum, normalization and quantization each is bound by memory, and one kernel moves the least. The
 //! sum is left to the normalization that is the first to read it; the Quantize that reads the result finds its integers
@@ -7,7 +8,7 @@
 use super::{Lowering, Order, Slot};
 use crate::graph::{Activation, Node, Op, Quant, ValueId};
 use crate::plan::{Home, Matrix};
-use crate::quant::Scheme;
+use crate::quant::{QuantParams, Scheme};
 use crate::tensor::Element;
 
 /// A sum that the normalization reading it makes.
@@ -29,7 +30,70 @@ pub(super) struct Int8 {
     pub floats: bool,
 }
 
+/// Where a step puts its result.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub matrix: Matrix,
+    /// Of int8 in the place of floats.
+    pub params: Option<Matrix>,
+    /// What it is.
+    pub value: ValueId,
+}
+
 impl<'m> Lowering<'m> {
+    /// A home for a result that is made of `element`; where nothing but a Quantize with known parameters reads it, for
+    /// the int8 instead.
+    pub(super) fn target(
+        &mut self,
+        y: ValueId,
+        element: Element,
+        order: Order,
+        [rows, columns]: [usize; 2],
+    ) -> Target {
+        let Some((node, params)) = self.sole_quantize(y, element, order) else {
+            return Target { matrix: self.result(y, order, rows, columns), params: None, value: y };
+        };
+        let value = node.outputs[0];
+        let matrix = self.result(value, order, rows, columns);
+        self.stands_for(node);
+        Target { matrix, params: Some(self.constant_params(&params)), value }
+    }
+
+    /// Notes that a step has put its result there.
+    pub(super) fn reached(&mut self, target: Target, order: Order) {
+        let Target { matrix, params, value } = target;
+        self.slots[value.index()].push(Slot { matrix, order, params });
+    }
+
+    /// The Quantize that alone reads a value, and can do so in the order in which it is made.
+    fn sole_quantize(
+        &self,
+        y: ValueId,
+        element: Element,
+        order: Order,
+    ) -> Option<(&'m Node, Vec<QuantParams>)> {
+        let (model, [reader]) = (self.model, &self.readers[y.index()][..]) else { return None };
+        let node = &model.nodes()[*reader];
+        let q = *node.outputs.first().filter(|_| node.op == Op::Quantize)?;
+        let fits = self.element(y) == element
+            && matches!(element, Element::F32 | Element::F16)
+            && !self.observed[y.index()]
+            && !model.outputs().contains(&y);
+        // As `quantize` would find it: turned before an image op, and padded at each pixel as int8 is.
+        let as_it_lies = match order {
+            Order::Natural => !(self.wants_channels_last[q.index()] && self.shapes[y.index()].len() == 4),
+            Order::Flat { channels, .. } => channels.is_multiple_of(4),
+            Order::ChannelsLast | Order::Heads => true,
+            Order::Columns { .. } => false,
+        };
+        match &model.value(q).quant {
+            Some(Quant::Static { axis: None, params }) if params.len() == 1 && fits && as_it_lies => {
+                Some((node, params.clone()))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a kernel can take a value's rows in sixteens, and nothing needs it made by its own step.
     fn in_sixteens(&self, id: ValueId) -> bool {
         let columns = self.shapes[id.index()].last().copied().unwrap_or(1);

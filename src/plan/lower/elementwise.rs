@@ -1,5 +1,6 @@
 //! Ops that work on one element, one pixel or one row at a time.
 
+use super::beside::Target;
 use super::{Lowering, Order, Slot};
 use crate::error::Result;
 use crate::graph::{Activation, Node, PoolKind, Quant, Window};
@@ -86,8 +87,11 @@ impl<'m> Lowering<'m> {
     fn unary(&mut self, node: &'m Node, activation: Activation, why: &'static str) -> Result<()> {
         let x = self.converted(node)?;
         let y = node.outputs[0];
-        let out = self.result(y, x.order, x.matrix.rows, x.matrix.columns);
-        let (matrix, params) = (x.matrix, x.params);
+        let matrix = x.matrix;
+        let target = self.target(y, matrix.element, x.order, [matrix.rows, matrix.columns]);
+        // In int8 they are those of what it reads.
+        let target = Target { params: target.params.or(x.params), ..target };
+        let (out, params) = (target.matrix, target.params);
         let d = UnaryDescriptor { element: matrix.element, out: out.element, activation, function: None };
         let mut touched = vec![matrix, out];
         touched.extend(params);
@@ -98,7 +102,7 @@ impl<'m> Lowering<'m> {
                 out: s.view(&out),
             })
         });
-        self.done(node, Slot { matrix: out, order: x.order, params });
+        self.reached(target, x.order);
         Ok(())
     }
 
@@ -111,22 +115,20 @@ impl<'m> Lowering<'m> {
             return Ok(());
         }
         let (rows, columns) = self.rows_and_columns(y, order)?;
-        let out = self.result(y, order, rows, columns);
-        let out_params = match out.element {
-            Element::I8 => {
-                let params = self.static_params(node, y)?;
-                Some(self.constant_params(&[params]))
-            }
-            _ => None,
-        };
+        let mut target = self.target(y, a.matrix.element, order, [rows, columns]);
+        if self.element(y) == Element::I8 {
+            let params = self.static_params(node, y)?;
+            target.params = Some(self.constant_params(&[params]));
+        }
+        let (out, out_params) = (target.matrix, target.params);
         let d = AddDescriptor { element: a.matrix.element, out: out.element, activation };
         let (am, bm) = (a.matrix, b.matrix);
-        let params = match (a.params, b.params, out_params) {
-            (Some(a), Some(b), Some(out)) => Some([a, b, out]),
+        let params = match (a.params, b.params) {
+            (Some(a), Some(b)) => Some([a, b]),
             _ => None,
         };
         let mut touched = vec![am, bm, out];
-        touched.extend(params.into_iter().flatten());
+        touched.extend(params.into_iter().flatten().chain(out_params));
         let why = if am.element == Element::I8 { "added as reals, requantized" } else { "elementwise" };
         self.step(&node.name, "add", format!("{a_dims:?} + {b_dims:?}"), why, &touched, move |s| {
             Add::with_kernels(s.kernels, &d)?.bind(&AddBindings {
@@ -136,9 +138,10 @@ impl<'m> Lowering<'m> {
                 b_shape: &b_dims,
                 params: params.as_ref().map(|p| p.each_ref().map(|m| s.view(m))),
                 out: s.view(&out),
+                out_params: out_params.as_ref().map(|m| s.view(m)),
             })
         });
-        self.done(node, Slot { matrix: out, order, params: out_params });
+        self.reached(target, order);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Linear layers. Those that read the same are one product, where all that read their results can take columns of it:
 //! the queries, keys and values of an attention.
 
+use super::beside::Target;
 use super::products::{packed, why};
 use super::{Lowering, Order, Slot};
 use crate::error::Result;
@@ -9,7 +10,6 @@ use crate::ops::{
     Gemm, GemmBindings, GemmDescriptor, GemmI8, GemmI8Bindings, GemmI8Descriptor, GemmWeightOnly,
     GemmWeightOnlyBindings, GemmWeightOnlyDescriptor, Layout, Packed, PackedWeightOnly,
 };
-use crate::plan::Matrix;
 use crate::quant::QuantParams;
 use crate::tensor::{Data, Element, Tensor};
 use std::borrow::Cow;
@@ -114,7 +114,8 @@ impl<'m> Lowering<'m> {
         let forms = self.form(&stack.ids, "linear", pixels, pack)?;
         let w = forms[0];
         let epilogue = self.epilogue(node, &x, stack.quant.as_ref(), forms.get(1).copied(), n, bias)?;
-        let out = self.stack_result(&stack, x.matrix.rows);
+        let target = self.stack_target(&stack, element, x.matrix.rows);
+        let out = target.matrix;
         let out_element = out.element;
         let shapes = format!("[{}, {k}] * [{n}, {k}] -> [{}, {n}]", x.matrix.rows, x.matrix.rows);
         let touched = Self::touched(x.matrix, w, out, epilogue.as_ref());
@@ -140,10 +141,13 @@ impl<'m> Lowering<'m> {
                 ..Default::default()
             };
             let bias = bias.as_ref().map(|m| s.view(m));
-            Gemm::with_kernels(s.kernels, &d)?.bind(&GemmBindings { a, b, bias, out, batch: 1 })
+            let out_params = target.params.as_ref().map(|m| s.view(m));
+            let bindings = GemmBindings { a, b, bias, out, out_params, batch: 1 };
+            Gemm::with_kernels(s.kernels, &d)?.bind(&bindings)
         });
         self.products(x_matrix.rows * n * k);
-        self.stack_done(&stack, out, epilogue.and_then(|e| e.out_params));
+        let params = epilogue.and_then(|e| e.out_params).or(target.params);
+        self.stack_done(&stack, Target { params, ..target });
         Ok(())
     }
 
@@ -173,7 +177,8 @@ impl<'m> Lowering<'m> {
         let forms = self.form(&stack.ids, "weight-only", x.element.per_word(), make)?;
         let (w, scales) = (forms[0], forms[1]);
         let bias = self.bias(&stack.nodes, &stack.widths)?;
-        let out = self.stack_result(stack, x.rows);
+        let target = self.stack_target(stack, x.element, x.rows);
+        let out = target.matrix;
         let shapes = format!("[{}, {k}] * [{n}, {k}] -> [{}, {n}]", x.rows, x.rows);
         let why = match group {
             Some(_) => "int8 weights beside floats, a scale for each group: widened as they are read",
@@ -193,10 +198,11 @@ impl<'m> Lowering<'m> {
                 scales: s.view(&scales),
                 bias: bias.as_ref().map(|m| s.view(m)),
                 out: s.view(&out),
+                out_params: target.params.as_ref().map(|m| s.view(m)),
             })
         });
         self.products(x.rows * n * k);
-        self.stack_done(stack, out, None);
+        self.stack_done(stack, target);
         Ok(())
     }
 
@@ -271,20 +277,20 @@ impl<'m> Lowering<'m> {
     }
 
     /// A home for what a product of several makes, a result's own for that of one.
-    fn stack_result(&mut self, stack: &Stack<'m>, rows: usize) -> Matrix {
+    fn stack_target(&mut self, stack: &Stack<'m>, element: Element, rows: usize) -> Target {
         let (y, n) = (stack.nodes[0].outputs[0], stack.widths.iter().sum());
         match stack.nodes.len() {
-            1 => self.result(y, Order::Natural, rows, n),
-            _ => self.need(self.element(y), rows, n),
+            1 => self.target(y, element, Order::Natural, [rows, n]),
+            _ => Target { matrix: self.need(self.element(y), rows, n), params: None, value: y },
         }
     }
 
-    fn stack_done(&mut self, stack: &Stack<'m>, matrix: Matrix, params: Option<Matrix>) {
-        let [first, others @ ..] = &stack.nodes[..] else { return };
+    fn stack_done(&mut self, stack: &Stack<'m>, target: Target) {
+        let [_, others @ ..] = &stack.nodes[..] else { return };
         if others.is_empty() {
-            return self.done(first, Slot { matrix, order: Order::Natural, params });
+            return self.reached(target, Order::Natural);
         }
-        let mut first = 0;
+        let (matrix, params, mut first) = (target.matrix, target.params, 0);
         for (node, n) in stack.nodes.iter().zip(&stack.widths) {
             self.done(node, Slot { matrix, order: Order::Columns { first }, params });
             first += n;

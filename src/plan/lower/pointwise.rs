@@ -23,7 +23,7 @@ impl<'m> Lowering<'m> {
         if self.model.value(self.input(node, 0)?).element.stored() == Element::I8 {
             let x = self.wide(node, 0)?;
             let out = self.wide_result(node, x.rows, x.columns);
-            self.function_step(node, op, x, out, why);
+            self.function_step(node, op, x, (out, None), why);
             return self.finish_wide(node, out);
         }
         let x = self.elementwise(node, 0)?;
@@ -33,18 +33,26 @@ impl<'m> Lowering<'m> {
             order = Order::Natural;
         }
         let x = self.get(id, order, &node.name)?.matrix;
-        let out = self.result(y, order, x.rows, x.columns);
-        self.function_step(node, op, x, out, why);
-        self.done(node, Slot { matrix: out, order, params: None });
+        let target = self.target(y, x.element, order, [x.rows, x.columns]);
+        self.function_step(node, op, x, (target.matrix, target.params), why);
+        self.reached(target, order);
         Ok(())
     }
 
-    fn function_step(&mut self, node: &Node, op: UnaryOp, x: Matrix, out: Matrix, why: &'static str) {
+    fn function_step(
+        &mut self,
+        node: &Node,
+        op: UnaryOp,
+        x: Matrix,
+        (out, params): (Matrix, Option<Matrix>),
+        why: &'static str,
+    ) {
         let (element, activation) = (x.element, Activation::Identity);
         let d = UnaryDescriptor { element, out: out.element, activation, function: Some(op) };
         self.step(&node.name, "unary", format!("[{}, {}]", x.rows, x.columns), why, &[x, out], move |s| {
             let op = Unary::with_kernels(s.kernels, &d)?;
-            op.bind(&UnaryBindings { x: s.view(&x), params: None, out: s.view(&out) })
+            let params = params.as_ref().map(|m| s.view(m));
+            op.bind(&UnaryBindings { x: s.view(&x), params, out: s.view(&out) })
         });
     }
 
@@ -54,13 +62,18 @@ impl<'m> Lowering<'m> {
         let ([a, b], order) = if bytes { self.wide_broadcast(node)? } else { self.broadcast(node)? };
         let (am, bm) = (a.slot.matrix, b.slot.matrix);
         let (rows, columns) = self.rows_and_columns(y, order)?;
-        let out =
-            if bytes { self.wide_result(node, rows, columns) } else { self.result(y, order, rows, columns) };
+        let target = (!bytes).then(|| self.target(y, am.element, order, [rows, columns]));
+        let out = match &target {
+            Some(target) => target.matrix,
+            None => self.wide_result(node, rows, columns),
+        };
+        let params = target.and_then(|t| t.params);
         let d = BinaryDescriptor { element: am.element, out: out.element, function };
         let (a_dims, b_dims) = (a.dims, b.dims);
         let shapes = format!("{a_dims:?}, {b_dims:?}");
         self.step(&node.name, "binary", shapes, "elementwise", &[am, bm, out], move |s| {
             Binary::with_kernels(s.kernels, &d)?.bind(&BinaryBindings {
+                out_params: params.as_ref().map(|m| s.view(m)),
                 a: s.view(&am),
                 a_shape: &a_dims,
                 b: s.view(&bm),
@@ -68,10 +81,10 @@ impl<'m> Lowering<'m> {
                 out: s.view(&out),
             })
         });
-        if bytes {
-            return self.finish_wide(node, out);
+        match target {
+            Some(target) => self.reached(target, order),
+            None => self.finish_wide(node, out)?,
         }
-        self.done(node, Slot { matrix: out, order, params: None });
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Convolutions and matrix products.
 
+use super::beside::Target;
 use super::{Lowering, Order, Slot, Words};
 use crate::error::Result;
 use crate::graph::{Activation, Node, Quant, Window};
@@ -37,6 +38,7 @@ pub(super) fn why(element: Element, out: Element) -> &'static str {
     match (element, out) {
         (Element::I8, Element::I8) => "int8 in and out: requantized in the epilogue",
         (Element::I8, _) => "int8 in, scaled to floats in the epilogue",
+        (_, Element::I8) => "floats in, quantized in the epilogue",
         (Element::F16, _) => "f16 in memory, sums in f32",
         _ => "f32",
     }
@@ -167,10 +169,9 @@ impl<'m> Lowering<'m> {
             ));
         }
         let bias = self.bias(&[node], &[n])?;
-        let out_element = self.model.value(y).element;
         let mut d = ConvDescriptor {
             element,
-            out: out_element,
+            out: self.element(y),
             window,
             groups,
             activation,
@@ -185,7 +186,10 @@ impl<'m> Lowering<'m> {
         let quant = self.model.value(self.input(node, 1)?).quant.as_ref();
         let epilogue = self.epilogue(node, &x, quant, forms.get(1).copied(), n, bias)?;
         d.b_zero_point = epilogue.as_ref().is_some_and(|e| e.b_zero_point);
-        let out = self.result(y, Order::ChannelsLast, batch * out_height * out_width, n);
+        let rows = batch * out_height * out_width;
+        let target = self.target(y, element, Order::ChannelsLast, [rows, n]);
+        let (out, out_params) = (target.matrix, target.params);
+        d.out = out.element;
         let [kernel_y, kernel_x] = window.kernel;
         let shapes = format!(
             "[{batch}, {height}, {width}, {channels}] * {:?} -> [{batch}, {out_height}, {out_width}, {n}]",
@@ -193,10 +197,13 @@ impl<'m> Lowering<'m> {
         );
         let touched = Self::touched(x.matrix, w, out, epilogue.as_ref());
         let x_matrix = x.matrix;
-        self.step(&node.name, "conv", shapes, why(element, out_element), &touched, move |s| {
+        self.step(&node.name, "conv", shapes, why(element, out.element), &touched, move |s| {
             let operands = match &epilogue {
                 Some(e) => ConvOperands::Int8(e.bindings(s)),
-                None => ConvOperands::Float(bias.as_ref().map(|m| s.view(m))),
+                None => {
+                    let [bias, out_params] = [bias, out_params].map(|m| m.map(|m| s.view(&m)));
+                    ConvOperands::Float { bias, out_params }
+                }
             };
             Conv::with_kernels(s.kernels, &d)?.bind(&ConvBindings {
                 x: s.view(&x_matrix),
@@ -208,8 +215,8 @@ impl<'m> Lowering<'m> {
             })
         });
         self.products(batch * out_height * out_width * n * (channels / groups) * kernel_y * kernel_x);
-        let params = epilogue.and_then(|e| e.out_params);
-        self.done(node, Slot { matrix: out, order: Order::ChannelsLast, params });
+        let params = epilogue.and_then(|e| e.out_params).or(out_params);
+        self.reached(Target { params, ..target }, Order::ChannelsLast);
         Ok(())
     }
 
@@ -232,22 +239,23 @@ impl<'m> Lowering<'m> {
         if !shared && b_outer.iter().product::<usize>() != batch {
             b = self.repeated(node, b, &b_shape, &outer);
         }
-        let out = self.result(y, Order::Natural, batch * m, n);
-        let (element, out_element) = (a.element, out.element);
+        let (element, target) = (a.element, self.target(y, a.element, Order::Natural, [batch * m, n]));
+        let (out, out_params) = (target.matrix, target.params);
         if !matches!(element, Element::F32 | Element::F16) || b.element != element {
             return Err(self.fail(node, format!("{element:?} by {:?} has no kernel", b.element)));
         }
         let shapes = format!("{a_shape:?} * {b_shape:?}");
         // One b for all batches is one product of all rows.
         let batch = if shared { 1 } else { batch };
-        self.step(&node.name, "gemm", shapes, why(element, out_element), &[a, b, out], move |s| {
-            let d = GemmDescriptor { element, out: out_element, layout: Layout::Kn, ..Default::default() };
+        self.step(&node.name, "gemm", shapes, why(element, out.element), &[a, b, out], move |s| {
+            let d = GemmDescriptor { element, out: out.element, layout: Layout::Kn, ..Default::default() };
             let b = crate::tensor::View { rows: k * batch, columns: n, ..s.view(&b) };
-            let bindings = GemmBindings { a: s.view(&a), b, bias: None, out: s.view(&out), batch };
+            let (out, out_params) = (s.view(&out), out_params.map(|m| s.view(&m)));
+            let bindings = GemmBindings { a: s.view(&a), b, bias: None, out, out_params, batch };
             Gemm::with_kernels(s.kernels, &d)?.bind(&bindings)
         });
         self.products(out.rows * n * k);
-        self.done(node, Slot { matrix: out, order: Order::Natural, params: None });
+        self.reached(target, Order::Natural);
         Ok(())
     }
 
@@ -263,6 +271,7 @@ impl<'m> Lowering<'m> {
         let d = AddDescriptor { element: x.element, out: x.element, ..Default::default() };
         self.step(&node.name, "add", shapes, "repeated for each product", &[x, out], move |s| {
             Add::with_kernels(s.kernels, &d)?.bind(&AddBindings {
+                out_params: None,
                 a: s.view(&x),
                 a_shape: &x_shape,
                 b: s.view(&zeros),

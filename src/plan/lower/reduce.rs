@@ -7,7 +7,7 @@ use crate::ops::{
     Fold, Norm, NormBindings, NormDescriptor, NormInt8, Reduce, ReduceBindings, ReduceDescriptor, Scan,
     ScanDescriptor, Softmax, SoftmaxBindings, SoftmaxDescriptor,
 };
-use crate::plan::Matrix;
+use crate::plan::{Home, Matrix};
 use crate::tensor::Element;
 
 /// `[outer, n, inner]` around the axes `from..to`.
@@ -175,8 +175,14 @@ impl<'m> Lowering<'m> {
         let [outer, n, inner] = around(&shape, axis, axis + 1);
         if inner == 1 && outer * n != 0 {
             let x = self.in_rows(node, x, outer, n);
+            if shape.last() == Some(&n) {
+                let target = self.target(node.outputs[0], x.element, Order::Natural, [outer, n]);
+                self.softmax_step(node, x, (target.matrix, target.params), log);
+                self.reached(target, Order::Natural);
+                return Ok(());
+            }
             let out = self.result_in_rows(node, &x, outer, n);
-            self.softmax_step(node, x, out, log);
+            self.softmax_step(node, x, (out, None), log);
             return self.finish_rows(node, out);
         }
         // The axis changes places with the innermost one, and back.
@@ -187,18 +193,19 @@ impl<'m> Lowering<'m> {
         let a = self.need(x.element, rows, n);
         self.permute(&node.name, x, shape, &order, a, "the axis comes last");
         let b = self.need(x.element, rows, n);
-        self.softmax_step(node, a, b, log);
+        self.softmax_step(node, a, (b, None), log);
         let out = self.result_in_rows(node, &x, x.rows, x.columns);
         self.permute(&node.name, b, turned, &order, out, "back to the model's order");
         self.finish_rows(node, out)
     }
 
-    fn softmax_step(&mut self, node: &Node, x: Matrix, out: Matrix, log: bool) {
-        let d = SoftmaxDescriptor { element: x.element, log, scale: 1.0 };
+    fn softmax_step(&mut self, node: &Node, x: Matrix, (out, params): (Matrix, Option<Matrix>), log: bool) {
+        let d = SoftmaxDescriptor { element: x.element, out: out.element, log, scale: 1.0 };
         let shapes = format!("[{}, {}]", x.rows, x.columns);
         self.step(&node.name, "softmax", shapes, "by rows", &[x, out], move |s| {
             let op = Softmax::with_kernels(s.kernels, &d)?;
-            op.bind(&SoftmaxBindings { x: s.view(&x), mask: None, out: s.view(&out) })
+            let out_params = params.as_ref().map(|m| s.view(m));
+            op.bind(&SoftmaxBindings { x: s.view(&x), mask: None, out: s.view(&out), out_params })
         });
     }
 
@@ -305,6 +312,11 @@ impl<'m> Lowering<'m> {
                 int8: int8.map(|(out, params)| NormInt8 { out: s.view(&out), params: s.view(&params) }),
             })
         });
+        // What is only read may lie beside what is written; the same twice, or weights that were computed, may not.
+        let computed = weights.iter().flatten().any(|m| matches!(m.home, Home::Need(_)));
+        if (addend.is_some() || int8.is_some()) && addend.is_none_or(|b| b.home != x.home) && !computed {
+            self.takes_one_buffer();
+        }
         match out {
             Some(out) => self.finish_rows(node, out),
             None => Ok(()),

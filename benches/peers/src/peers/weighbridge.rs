@@ -123,7 +123,7 @@ impl Ours {
         };
         if p.kind != Kind::I8 {
             let d = GemmDescriptor { element, out: element, layout, ..Default::default() };
-            let bindings = GemmBindings { a, b, bias: None, out, batch: 1 };
+            let bindings = GemmBindings { out_params: None, a, b, bias: None, out, batch: 1 };
             return Ok(self.lane(
                 what,
                 || self.tuned(|| Gemm::with_kernels(kernels, &d)?.bind(&bindings)),
