@@ -34,8 +34,58 @@ fn four(x: Four) -> vec4<f32> { return bitcast<vec4<f32>>(x); }
 fn narrow(x: vec4<f32>) -> Four { return bitcast<vec4<u32>>(x); }
 //% end
 @group(0) @binding(1) var<storage, read> q: array<Four>;
+//% if !WIDE
 @group(0) @binding(2) var<storage, read> k: array<Four>;
 @group(0) @binding(3) var<storage, read> v: array<Four>;
+fn k_load(word: u32) -> Row {
+    var row: Row;
+//% for c in DV
+    row[#c] = four(k[word / STEP + #cu]);
+//% end
+    return row;
+}
+fn v_load(word: u32) -> Row {
+    var row: Row;
+//% for c in DV
+    row[#c] = four(v[word / STEP + #cu]);
+//% end
+    return row;
+}
+//% end
+//% if WIDE
+// Eight words at once: most of what a load costs a CPU adapter is the same for more.
+@group(0) @binding(2) var<storage, read> k: array<vec4<u64>>;
+@group(0) @binding(3) var<storage, read> v: array<vec4<u64>>;
+const PER_EIGHT: u32 = 8u / STEP;
+fn spread(row: ptr<function, Row>, at: u32, words: vec4<u64>) {
+    let a = split_words(words.xy);
+    let b = split_words(words.zw);
+//% if F16
+    row[at] = four(a.xy);
+    row[at + 1u] = four(a.zw);
+    row[at + 2u] = four(b.xy);
+    row[at + 3u] = four(b.zw);
+//% end
+//% if !F16
+    row[at] = four(a);
+    row[at + 1u] = four(b);
+//% end
+}
+fn k_load(word: u32) -> Row {
+    var row: Row;
+//% for e in EIGHTS
+    spread(&row, #eu * PER_EIGHT, k[word / 8u + #eu]);
+//% end
+    return row;
+}
+fn v_load(word: u32) -> Row {
+    var row: Row;
+//% for e in EIGHTS
+    spread(&row, #eu * PER_EIGHT, v[word / 8u + #eu]);
+//% end
+    return row;
+}
+//% end
 @group(0) @binding(4) var<storage, read> mask: array<u32>;
 //% if OUT_I8
 @group(0) @binding(5) var<storage, read_write> out: array<u32>;
@@ -47,14 +97,16 @@ const OUT_STEP: u32 = 1u;
 const OUT_STEP: u32 = STEP;
 //% end
 
+// A head's columns of one token.
+alias Row = array<vec4<f32>, DV>;
 const LOWEST: f32 = -0x1.fffffep+127;
 
 // e^d of d <= 0. Below -104 it is 0 in f32, and drivers differ.
 fn weights(d: vec4<f32>) -> vec4<f32> {
     return select(exp(max(d, vec4<f32>(-104.0))), vec4<f32>(), d < vec4<f32>(-104.0));
 }
-fn sum4(x: vec4<f32>) -> f32 { return (x.x + x.y) + (x.z + x.w); }
-fn max4(x: vec4<f32>) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
+fn total(x: vec4<f32>) -> f32 { return (x.x + x.y) + (x.z + x.w); }
+fn most_of(x: vec4<f32>) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
 // In bits, minus infinity left out: from 0x7f800000 on the row is all NaN.
 fn magnitude(x: vec4<f32>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(x);
@@ -99,17 +151,15 @@ fn main(
 //% end
     for (var key = 0u; key < p.n; key += 8u) {
         let own = min(key + lane, p.n - 1u);
-        let at = (key_of + own * p.k_pitch) / STEP;
-//% for i in ROWS
+        let key_row = k_load(key_of + own * p.k_pitch);
+        // A score takes all the columns in turn, so that it need not leave its register between them.
 //% for j in 8
-        var s#i_#j = vec4<f32>();
-//% end
-//% end
 //% for c in DV
-        let k_#c = four(k[at + #cu]);
-//% for j in 8
-        let k_#c_#j = subgroupBroadcast(k_#c, #ju);
+        let k_#c_#j = subgroupBroadcast(key_row[#c], #ju);
+//% end
 //% for i in ROWS
+        var s#i_#j = vec4<f32>();
+//% for c in DV
         s#i_#j = fma(q#i_#c, k_#c_#j, s#i_#j);
 //% end
 //% end
@@ -128,22 +178,22 @@ fn main(
 //% end
 //% for i in ROWS
         let a#i = select(vec4<f32>(LOWEST),
-            vec4<f32>(sum4(s#i_0), sum4(s#i_1), sum4(s#i_2), sum4(s#i_3)) * p.scale + mask_a, live_a);
+            vec4<f32>(total(s#i_0), total(s#i_1), total(s#i_2), total(s#i_3)) * p.scale + mask_a, live_a);
         let b#i = select(vec4<f32>(LOWEST),
-            vec4<f32>(sum4(s#i_4), sum4(s#i_5), sum4(s#i_6), sum4(s#i_7)) * p.scale + mask_b, live_b);
-        let now#i = max(most#i, max4(max(a#i, b#i)));
+            vec4<f32>(total(s#i_4), total(s#i_5), total(s#i_6), total(s#i_7)) * p.scale + mask_b, live_b);
+        let now#i = max(most#i, most_of(max(a#i, b#i)));
         let down#i = weights(vec4<f32>(most#i - now#i));
         let wa#i = select(vec4<f32>(), weights(a#i - now#i), live_a);
         let wb#i = select(vec4<f32>(), weights(b#i - now#i), live_b);
-        sum#i = sum#i * down#i.x + sum4(wa#i + wb#i);
+        sum#i = sum#i * down#i.x + total(wa#i + wb#i);
         most#i = now#i;
         let large#i = max(magnitude(select(vec4<f32>(), a#i, live_a)), magnitude(select(vec4<f32>(), b#i, live_b)));
         magnitude#i = max(magnitude#i, max(max(large#i.x, large#i.y), max(large#i.z, large#i.w)));
 //% end
-        let value_at = (value_of + own * p.v_pitch) / STEP;
+        let value_row = v_load(value_of + own * p.v_pitch);
         let dead = key + lane >= p.n;
 //% for c in DV
-        let v_#c = select(four(v[value_at + #cu]), vec4<f32>(), dead);
+        let v_#c = select(value_row[#c], vec4<f32>(), dead);
 //% for i in ROWS
         o#i_#c *= down#i;
 //% end

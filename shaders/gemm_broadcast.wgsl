@@ -93,31 +93,6 @@ fn main(
     let column = column0 + #qu * LANES * 4u;
     let of_column = column_of(batch, min(column, p.n - 1u));
 //% for g in GROUPS
-//% if FUNCTION
-    // A loop, so that the function's text is not repeated for each row: compiling it took longer than running it.
-    var sums#g: array<Total, 8>;
-    var row_sums#g: array<i32, 8>;
-//% for i in 8
-//% if FOLD
-    sums#g[#i] = s#g_#i_#q;
-//% end
-//% if !FOLD
-    sums#g[#i] = Total(c#g_#i_#q);
-//% end
-//% if B_ZERO
-    row_sums#g[#i] = subgroupBroadcast(row_sum#g, #iu);
-//% end
-//% end
-    for (var i = 0u; i < 8u; i++) {
-//% if INT
-        finish_i8(z, row0 + 8u * #gu + i, column, of_column, sums#g[i], vec4<i32>(row_sums#g[i]));
-//% end
-//% if !INT
-        finish(z, row0 + 8u * #gu + i, column, of_column, sums#g[i]);
-//% end
-    }
-//% end
-//% if !FUNCTION
 //% for i in 8
     {
 //% if INT
@@ -144,7 +119,6 @@ fn main(
 //% end
 //% end
     }
-//% end
 //% end
 //% end
     }

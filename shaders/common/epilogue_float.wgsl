@@ -1,11 +1,6 @@
 // f32 sums -> act(sum + bias), or a function of it, stored as f32, packed f16 or int8.
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-//% if OUT_VEC
-@group(0) @binding(4) var<storage, read_write> out: array<vec4<u32>>;
-//% end
-//% if !OUT_VEC
-@group(0) @binding(4) var<storage, read_write> out: array<u32>;
-//% end
+@group(0) @binding(4) var<storage, read_write> out: array<Out>;
 
 //% if B_I8
 // Of int8 weights: for each group along k, of each column.

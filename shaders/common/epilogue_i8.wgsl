@@ -5,12 +5,10 @@
 @group(0) @binding(5) var<storage, read> b_sums: array<i32>;
 @group(0) @binding(6) var<storage, read> bias: array<u32>;
 @group(0) @binding(7) var<storage, read> out_params: array<QuantParams>;
-//% if OUT_VEC
-@group(0) @binding(8) var<storage, read_write> out: array<vec4<u32>>;
-//% end
-//% if !OUT_VEC
-@group(0) @binding(8) var<storage, read_write> out: array<u32>;
-//% end
+@group(0) @binding(8) var<storage, read_write> out: array<Out>;
+
+// What the operand added to each element of a.
+const A_OFFSET: i32 = i32(OFFSET);
 
 // What four columns have in common for all rows, worked out once for them: a load of a parameter costs a CPU adapter as
 // much as all the arithmetic of a row.
@@ -54,7 +52,7 @@ fn column_of(batch: u32, column: u32) -> Column {
     let a = a_params[0];
     c.a_zero = a.zero_point;
     c.scale = a.scale * c.scale;
-    c.sum = a.zero_point * c.sum - c.bias_i32;
+    c.sum = (a.zero_point + A_OFFSET) * c.sum - c.bias_i32;
 //% end
 //% if OUT_I8
     let o = out_params[0];
@@ -85,7 +83,7 @@ fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, 
 //% if A_PER_ROW
     let q = a_params[batch * p.row_batch + row];
     let a_zero = q.zero_point;
-    var sum = products - a_zero * c.sum + c.bias_i32;
+    var sum = products - (a_zero + A_OFFSET) * c.sum + c.bias_i32;
 //% end
 //% if !A_PER_ROW
     let a_zero = c.a_zero;

@@ -3,7 +3,7 @@
 //% if WIDE
 @group(0) @binding(3) var<storage, read_write> out: array<vec2<u64>>;
 fn store_words(row: u32, unit: u32, words: vec4<u32>) {
-    out[(row * p.out_pitch) / 4u + unit] = vec2<u64>(words.xz) | (vec2<u64>(words.yw) << vec2<u32>(32u));
+    out[(row * p.out_pitch) / 4u + unit] = join_words(words);
 }
 //% end
 //% if !WIDE

@@ -19,8 +19,10 @@ pub enum Operand {
     F16Native,
     /// int8 by the integer dot product, `dot4I8Packed`.
     I8Dot,
-    /// int8 widened to f32 and folded into i32 every 1024 products: as exact, and faster on CPU adapters.
+    /// int8 widened to f32 and folded into i32 every 1024 products: as exact, and faster where there is no such product.
     I8Wide,
+    /// int8 widened to i32: fastest on CPU adapters. Packed `b` alone.
+    I8Int,
     /// f32 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
     F32I8,
     /// f16 by int8 weights: [`crate::ops::GemmWeightOnly`]'s.
@@ -39,7 +41,7 @@ impl Operand {
         match self {
             Operand::F32 | Operand::F32I8 => Element::F32,
             Operand::F16 | Operand::F16Native | Operand::F16I8 | Operand::F16Matrix => Element::F16,
-            Operand::I8Dot | Operand::I8Wide | Operand::I8Matrix => Element::I8,
+            Operand::I8Dot | Operand::I8Wide | Operand::I8Int | Operand::I8Matrix => Element::I8,
         }
     }
 
@@ -83,6 +85,7 @@ impl Operand {
             Operand::F16Native => "f16 native",
             Operand::I8Dot => "i8 dot4",
             Operand::I8Wide => "i8 widened",
+            Operand::I8Int => "i8 by integers",
             Operand::F32I8 => "f32 by i8",
             Operand::F16I8 => "f16 by i8",
             Operand::F16Matrix => "f16 matrix units",
@@ -97,6 +100,8 @@ impl Operand {
             Operand::I8Dot | Operand::I8Wide if one => {
                 include_str!("../../shaders/common/operand_i8_one.wgsl")
             }
+            Operand::I8Int if one => include_str!("../../shaders/common/operand_i8_int_one.wgsl"),
+            Operand::I8Int => include_str!("../../shaders/common/operand_i8_int.wgsl"),
             Operand::F32 => include_str!("../../shaders/common/operand_f32.wgsl"),
             // What b is loaded as; the rest of these files is not used then.
             Operand::F16 | Operand::F16Matrix => include_str!("../../shaders/common/operand_f16.wgsl"),
@@ -218,7 +223,7 @@ impl Choice {
     ///
     /// CPU adapters take broadcasts where subgroups allow, else direct blocks; GPUs take tiles, and direct blocks
     /// for few rows. f16 is packed, which needs no feature and sums in f32 everywhere; int8 goes by dot product on GPUs,
-    /// widened on CPU adapters. Matrix units are never a default: they are taken where a measurement on the device has
+    /// by integers on CPU adapters where `b` is packed, else widened. Matrix units are never a default: they are taken where a measurement on the device has
     /// found them right and faster. The figures are in `benches/results`.
     pub fn default_for(device: &wgpu::Device, problem: &Problem) -> Self {
         let cpu = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
@@ -226,6 +231,7 @@ impl Choice {
             (Element::F16, true) => Operand::F16I8,
             (_, true) => Operand::F32I8,
             (Element::F16, false) => Operand::F16,
+            (Element::I8, false) if cpu && problem.layout == Layout::Packed => Operand::I8Int,
             (Element::I8, false) if cpu => Operand::I8Wide,
             (Element::I8, false) => Operand::I8Dot,
             (_, false) => Operand::F32,
@@ -243,8 +249,8 @@ impl Choice {
             // Slower by 1.7 to 2.1 times on a CPU adapter, which has neither the type nor the instruction.
             (Element::F16, false) if cpu => &[Operand::F16],
             (Element::F16, false) => &[Operand::F16, Operand::F16Native],
-            // 1.6 times slower by the dot product, which lavapipe has no instruction for.
-            (Element::I8, false) if cpu => &[Operand::I8Wide],
+            // 2 times slower by the dot product, which lavapipe has no instruction for, and 1.3 times by f32.
+            (Element::I8, false) if cpu => &[first.operand],
             (Element::I8, false) => &[Operand::I8Dot, Operand::I8Wide],
             (_, false) => &[Operand::F32],
         };
@@ -332,6 +338,11 @@ impl Choice {
             );
             return Err(Error::Argument { op, detail });
         }
+        if self.operand == Operand::I8Int && problem.layout != Layout::Packed {
+            // Others may have padding along k, whose products with the offset would count.
+            let detail = format!("int8 by integers takes packed b, but b is {:?}", problem.layout);
+            return Err(Error::Argument { op, detail });
+        }
         if self.operand.matrix() != matches!(self.blocking, Blocking::Matrix { .. }) {
             let detail = format!("{:?} and {:?} do not go together", self.operand, self.blocking);
             return Err(Error::Argument { op, detail });
@@ -358,19 +369,17 @@ impl Blocking {
             // 1x16 is 2.0 times as fast as an 8x8 broadcast in f32, 1.7 in f16 and 2.6 in int8.
             (true, _) if m == 1 => Blocking::Direct { lanes: 8, rows: 1, quads: if n > 256 { 4 } else { 1 } },
             // On lavapipe, time of a run and of the first dispatch, which compiles:
-            // 512^3     f32 32x8 23 GFLOP/s a core, 16x8 18.5 (0.6 s and 0.27 s to compile); f16 35 and 29 (0.8, 0.33);
-            //           int8 33 and 39 GOP/s (1.1, 0.45).
+            // 512^3     f32 32x8 23 GFLOP/s a core, 16x8 18.5 (0.6 s and 0.27 s to compile); f16 35 and 29 (0.8, 0.33).
+            // MiniLM's, 128 rows by 384 to 1536 columns: 32x8 is 1.2 times as fast as 16x8 in f32, and 1.25 in int8 by
+            //           integers; by f32 int8 is faster in 16x8.
             // 4x1024x4096 (m, k, n)  8x16 against 8x8: 1.45 times as fast in f32 and f16, 1.2 in int8 (0.3 s, 0.15 s).
             // The larger block is for products that take as long as that, or for plenty of columns, and the smallest for
             // those that take no time: of a network's first run on lavapipe compiling is nearly all.
             (true, true) if products < 1 << 22 => Blocking::Broadcast { lanes: 8, groups: 1, quads: 1 },
             (true, true) => {
-                // 256^3 in f16: 32x8 is 1.2 times as fast as 16x8, in f32 as fast.
-                let long = match problem.element {
-                    Element::I8 => false,
-                    Element::F16 => products >= 1 << 24,
-                    _ => products >= 1 << 26,
-                };
+                // 256^3: 32x8 is 1.2 times as fast as 16x8 in f16, and as fast in f32.
+                let by_f32 = problem.element == Element::I8 && problem.layout != Layout::Packed;
+                let long = !by_f32 && products >= 1 << 24;
                 // A patch read by words is dear to place, and is placed once for all rows of a block.
                 let long = long || (problem.patch.is_some() && !problem.aligned);
                 let wide = m <= 8 && n.saturating_mul(problem.k) >= 1 << 22;

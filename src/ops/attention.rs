@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::ops::gemm::HeadColumns;
-use crate::ops::rows::{TO_INT8, check_one_of, check_out_params};
+use crate::ops::rows::{self, TO_INT8, check_one_of, check_out_params};
 use crate::ops::tile::{optional, to_u32};
 use crate::tensor::{Element, View};
 
@@ -77,7 +77,8 @@ const OP: &str = "attention";
 /// The widest head, in columns: its queries and sums are held in registers.
 const WIDEST: usize = 64;
 
-fn shader([element, out]: [Element; 2], mask: bool, fours: u32, rows: u32) -> Shader {
+/// `wide`: keys and values by 64-bit loads, eight words at once.
+fn shader([element, out]: [Element; 2], mask: bool, wide: bool, fours: u32, rows: u32) -> Shader {
     let flag = u32::from;
     let f16 = flag(element == Element::F16);
     let consts = [
@@ -85,10 +86,13 @@ fn shader([element, out]: [Element; 2], mask: bool, fours: u32, rows: u32) -> Sh
         ("HALF", f16),
         ("OUT_I8", flag(out == Element::I8)),
         ("MASK", flag(mask)),
+        ("WIDE", flag(wide)),
+        ("EIGHTS", fours / (2 * element.per_word() as u32)),
         ("DV", fours),
         ("ROWS", rows),
     ];
     let mut files = vec![
+        if wide { include_str!("../../shaders/common/split_words.wgsl") } else { "" },
         if f16 == 1 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         include_str!("../../shaders/attention.wgsl"),
     ];
@@ -96,7 +100,8 @@ fn shader([element, out]: [Element; 2], mask: bool, fours: u32, rows: u32) -> Sh
         files.extend(TO_INT8);
     }
     let (masked, to) = (if mask { " masked" } else { "" }, if out == Element::I8 { " to int8" } else { "" });
-    let label = format!("{OP}/{element:?}{to}{masked} {} rows of heads of {}", 8 * rows, 4 * fours);
+    let by = if wide { " by 64 bits" } else { "" };
+    let label = format!("{OP}/{element:?}{to}{masked}{by} {} rows of heads of {}", 8 * rows, 4 * fours);
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
@@ -105,8 +110,8 @@ pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for element in [Element::F32, Element::F16] {
         for (fours, rows) in [(1, 1), (4, 2), (8, 4), (16, 4)] {
-            all.extend([false, true].map(|mask| shader([element; 2], mask, fours, rows)));
-            all.push(shader([element, Element::I8], true, fours, rows));
+            all.extend([false, true].map(|mask| shader([element; 2], mask, false, fours, rows)));
+            all.push(shader([element, Element::I8], true, fours > 1, fours, rows));
         }
     }
     all
@@ -254,7 +259,13 @@ impl Attention {
         ];
         let mut slots = [Slot::Read; 7];
         (slots[0], slots[5]) = (Slot::Uniform, Slot::Write);
-        let shader = shader([d.element, d.out], b.mask.is_some(), columns as u32 / 4, rows as u32);
+        let fours = columns as u32 / 4;
+        let wide = [(&b.k, params.k_first), (&b.v, params.v_first)].into_iter().all(|((view, _), first)| {
+            rows::reads_wide(device, view)
+                && first.is_multiple_of(8)
+                && d.element.words(columns).is_multiple_of(8)
+        });
+        let shader = shader([d.element, d.out], b.mask.is_some(), wide, fours, rows as u32);
         call.push(Dispatch::new(device, self.kernels.get(shader, &slots), &buffers, grid));
         Ok(call)
     }

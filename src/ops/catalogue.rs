@@ -6,8 +6,8 @@ use crate::ops::function;
 use crate::ops::tile::{Form, Int8, Source, Stage};
 use crate::tensor::Element;
 
-const OPERANDS: [Operand; 5] =
-    [Operand::F32, Operand::F16, Operand::F16Native, Operand::I8Dot, Operand::I8Wide];
+const OPERANDS: [Operand; 6] =
+    [Operand::F32, Operand::F16, Operand::F16Native, Operand::I8Dot, Operand::I8Wide, Operand::I8Int];
 
 /// The smallest and the largest register blocks, and those with shapes of their own.
 const BLOCKINGS: [Blocking; 5] = [
@@ -65,6 +65,7 @@ fn plain(operand: Operand, blocking: Blocking, source: Source) -> Form {
         a_vec: true,
         one: false,
         out_vec: false,
+        out_wide: false,
         fold: false,
         wide: false,
         paired: false,
@@ -246,10 +247,13 @@ fn ways_out() -> Vec<Form> {
                     let int8 = Int8 { a_per_row, b_per_channel, b_zero, bias_i32 };
                     let impossible = (!form.is_int8() && int8 != Int8::default())
                         || (bias_i32 && !bias)
-                        || (out_vec && !matches!(out, Element::F32 | Element::I32))
+                        || (out_vec && out == Element::I8)
                         || (out == Element::I32 && (activate || (bias && !bias_i32)));
                     if !impossible {
-                        all.push(Form { out, activate, out_vec, bias, int8, ..form });
+                        let form = Form { out, activate, out_vec, bias, int8, ..form };
+                        let wide = out_vec && bias && out != Element::I32;
+                        all.extend(wide.then_some(Form { out_wide: true, ..form }));
+                        all.push(form);
                     }
                 }
             }

@@ -255,6 +255,7 @@ impl Conv {
             a_vec,
             one: !small && in_group == 1 && !chosen.choice.operand.matrix(),
             out_vec: out_vec(&b.out) && n_group.is_multiple_of(4),
+            out_wide: false,
             fold: false,
             wide: false,
             paired: false,

@@ -173,6 +173,7 @@ impl Gemm {
             a_vec: aligned,
             one: false,
             out_vec: out_vec(&b.out) && fours([params.n, params.out_first, params.out_head]),
+            out_wide: false,
             fold: false,
             wide: false,
             paired: false,
@@ -231,11 +232,14 @@ pub(crate) fn bounds(activation: Activation) -> (f32, f32) {
     }
 }
 
-/// Whether four f32 or i32 columns can be stored as one vector.
+/// Whether four columns of f32, f16 or i32 can be stored as one vector.
 pub(crate) fn out_vec(out: &View<'_>) -> bool {
-    matches!(out.element, Element::F32 | Element::I32)
-        && out.pitch.is_multiple_of(4)
-        && out.columns.is_multiple_of(4)
+    let words = match out.element {
+        Element::F32 | Element::I32 => 4,
+        Element::F16 => 2,
+        _ => return false,
+    };
+    out.pitch.is_multiple_of(words) && out.columns.is_multiple_of(4)
 }
 
 /// Checks the matrices `[a, b, out]` of a product against each other and the descriptor's elements of `[a, out]`, and

@@ -132,6 +132,7 @@ impl GemmI8 {
             a_vec: problem.aligned,
             one: false,
             out_vec: out_vec(&b.out),
+            out_wide: false,
             fold: false,
             wide: false,
             paired: false,

@@ -213,6 +213,7 @@ impl GemmWeightOnly {
             a_vec: problem.aligned,
             one: false,
             out_vec: out_vec(&b.out),
+            out_wide: false,
             fold: false,
             wide: false,
             paired: false,

@@ -84,6 +84,7 @@ impl Form {
         let load = if self.wide {
             concat!(
                 include_str!("../../shaders/common/split_words.wgsl"),
+                include_str!("../../shaders/common/join_words.wgsl"),
                 include_str!("../../shaders/common/load_wide.wgsl")
             )
         } else {

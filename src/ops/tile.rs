@@ -109,7 +109,10 @@ pub(crate) struct Form {
     pub a_vec: bool,
     /// A word of a row holds one element: patches of an image of one channel.
     pub one: bool,
+    /// The output is stored by four columns.
     pub out_vec: bool,
+    /// And so by 64 bits: `SHADER_INT64`.
+    pub out_wide: bool,
     pub fold: bool,
     /// 64-bit loads: `SHADER_INT64`.
     pub wide: bool,
@@ -206,6 +209,8 @@ impl Form {
         let native = self.operand == Operand::F16Native;
         let per_word = self.operand.element().per_word() as u32;
         let int = self.is_int8();
+        // What the operand adds to each element of a.
+        let by_integers = self.operand == Operand::I8Int && !grouped(self);
         let float_out = matches!(self.out, Element::F32 | Element::F16);
         // Floats that leave as int8: as f16 would, where f16 it would have been.
         let to_int8 = !int && self.out == Element::I8;
@@ -235,6 +240,7 @@ impl Form {
             ("ACTIVATE", flag(self.activate)),
             ("FUNCTION", flag(self.function.is_some())),
             ("OUT_VEC", flag(self.out_vec)),
+            ("OUT_WIDE", flag(self.out_wide)),
             ("OUT_F32", flag(self.out == Element::F32)),
             ("OUT_F16", flag(self.out == Element::F16)),
             ("OUT_FLOAT", flag(float_out)),
@@ -242,6 +248,7 @@ impl Form {
             ("OUT_I8", flag(self.out == Element::I8)),
             ("HALF", flag(half)),
             ("A_PER_ROW", flag(self.int8.a_per_row)),
+            ("OFFSET", if by_integers { 128 } else { 0 }),
             ("B_PER_CHANNEL", flag(self.int8.b_per_channel)),
             ("B_ZERO", flag(self.int8.b_zero)),
             ("DEPTHWISE", flag(depthwise)),
@@ -261,7 +268,17 @@ impl Form {
             (_, Layout::Kn) => include_str!("../../shaders/common/b_kn.wgsl"),
             (_, Layout::Packed) => include_str!("../../shaders/common/b_packed.wgsl"),
         };
+        // What is stored at once.
+        let out = match (self.out, self.out_vec, self.out_wide) {
+            (Element::F32 | Element::I32, true, false) => "alias Out = vec4<u32>;",
+            (Element::F32, true, true) => "alias Out = vec2<u64>;",
+            (Element::F16, true, false) => "alias Out = vec2<u32>;",
+            (Element::F16, true, true) => "alias Out = u64;",
+            _ => "alias Out = u32;",
+        };
         let files = [
+            out,
+            if self.out_wide { include_str!("../../shaders/common/join_words.wgsl") } else { "" },
             include_str!("../../shaders/common/gemm_params.wgsl"),
             if operands.is_empty() { "" } else { self.operand.file(self.one) },
             if self.wide { include_str!("../../shaders/common/split_words.wgsl") } else { "" },
@@ -362,6 +379,7 @@ pub(crate) fn call(
         && form.operand != Operand::F16Native
         && !form.operand.matrix()
         && loads_wide(device);
+    form.out_wide = form.out_vec && matches!(form.out, Element::F32 | Element::F16) && loads_wide(device);
     // Where each row of the last panel begins on eight columns, too.
     form.paired = form.wide
         && !form.operand.weight_only()
@@ -372,7 +390,8 @@ pub(crate) fn call(
     params.group_chunks = params.group_chunks.saturating_mul(4 / step);
     // Sums of 1024 products of int8: see the shaders.
     let groups = form.operand.weight_only() && params.group_chunks < params.chunks;
-    let in_f32 = form.one || matches!(form.operand, Operand::I8Wide | Operand::I8Matrix);
+    let in_f32 = matches!(form.operand, Operand::I8Wide | Operand::I8Matrix)
+        || (form.one && form.operand == Operand::I8Dot);
     form.fold = groups || (form.is_int8() && in_f32 && params.k_words > 256);
     let asked = form.blocking.split().min(params.chunks).max(1);
     // Whole groups, whole folds or whole tiles of k in each part.
@@ -437,6 +456,7 @@ pub(crate) fn call(
         activate: false,
         function: None,
         out_vec: false,
+        out_wide: false,
         int8: Int8 { b_zero: form.int8.b_zero, ..Int8::default() },
         ..form
     };
