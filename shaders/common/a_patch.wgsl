@@ -17,7 +17,7 @@ fn a_row(batch: u32, row: u32) -> ARow {
         i32((line % p.out_height) * p.stride_y) - i32(p.pad_y),
         i32((row % p.out_width) * p.stride_x) - i32(p.pad_x));
 }
-//% if A_VEC
+//% if A_TAPS
 // The word at (y, x) of the image, or nothing where that lies outside.
 fn inside(r: ARow, tap_y: u32, tap_x: u32, word: ptr<function, u32>) -> bool {
     let y = u32(r.y + i32(tap_y * p.dilation_y));
@@ -25,7 +25,7 @@ fn inside(r: ARow, tap_y: u32, tap_x: u32, word: ptr<function, u32>) -> bool {
     *word = r.word + (y * p.width + x) * p.a_pitch;
     return y < p.height && x < p.width; // negative ones have wrapped to large ones
 }
-// A chunk never straddles two taps here: the words of a pixel are a multiple of four.
+// A chunk never straddles two taps here: the words of a pixel are a multiple of four, or one (A_ONE), which is a chunk.
 struct Cursor { word: u32, y: u32, x: u32 }
 fn cursor_at(chunk: u32) -> Cursor {
     let tap = chunk * STEP / p.tap_words;
@@ -39,6 +39,20 @@ fn cursor_next(c: Cursor) -> Cursor {
     let line = x >= p.kernel_x;
     return Cursor(select(word, 0u, wrap), c.y + select(0u, 1u, line), select(x, 0u, line));
 }
+//% if A_ONE
+fn a_load(r: ARow, c: Cursor) -> AChunk {
+    var at: u32;
+    let hit = inside(r, c.y, c.x, &at);
+    let word = a[select(0u, at, hit)];
+//% if INT
+    return AChunk(select(padding & p.last_mask, word, hit));
+//% end
+//% if !INT
+    return AChunk(select(0u, word, hit));
+//% end
+}
+//% end
+//% if !A_ONE
 fn a_load(r: ARow, c: Cursor) -> AChunk {
     var word: u32;
     if inside(r, c.y, c.x, &word) { return a_chunk(word + c.word); }
@@ -50,7 +64,8 @@ fn a_load(r: ARow, c: Cursor) -> AChunk {
 //% end
 }
 //% end
-//% if !A_VEC
+//% end
+//% if !A_TAPS
 // Four words at a time, each in a tap of its own. What does not depend on the row is worked out once for all rows.
 struct Cursor { chunk: u32, y: vec4<i32>, x: vec4<i32>, word: vec4<u32>, live: vec4<bool>, last: vec4<bool> }
 fn cursor_at(chunk: u32) -> Cursor {

@@ -31,6 +31,10 @@ fn a_chunk(word: u32) -> AChunk { return split_words(a[word / 4u]); }
 fn a_chunk(word: u32) -> AChunk { return a[word / 4u]; }
 //% end
 //% end
+//% if A_ONE
+alias AChunk = array<u32, 1>;
+@group(0) @binding(1) var<storage, read> a: array<u32>;
+//% end
 //% if A_WORDS
 alias AChunk = vec4<u32>;
 @group(0) @binding(1) var<storage, read> a: array<u32>;

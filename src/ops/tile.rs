@@ -140,8 +140,18 @@ impl Form {
         }
     }
 
+    /// Whether a step is one word, which is one pixel of one channel.
+    fn by_pixels(&self) -> bool {
+        self.one
+            && !self.a_vec
+            && matches!(self.blocking, Blocking::Broadcast { .. } | Blocking::Direct { .. })
+    }
+
     /// Words of k that a step of the kernel takes: as many as a thread loads of `a` at once.
     fn step(&self) -> u32 {
+        if self.by_pixels() {
+            return 1;
+        }
         let broadcast = matches!(self.blocking, Blocking::Broadcast { .. });
         if broadcast && self.a_vec && self.operand != Operand::F16Native { 2 } else { 4 }
     }
@@ -230,7 +240,9 @@ impl Form {
             ("KN_8", flag(per_word == 4)),
             ("A_VEC", flag(self.a_vec)),
             ("A_F16", flag(native)),
-            ("A_WORDS", flag(!self.a_vec)),
+            ("A_ONE", flag(self.by_pixels())),
+            ("A_WORDS", flag(!self.a_vec && !self.by_pixels())),
+            ("A_TAPS", flag(self.a_vec || self.by_pixels())),
             ("A_CHUNKS_2", flag(self.a_vec && self.step() == 2)),
             ("A_CHUNKS_4", flag(self.a_vec && !native && self.step() == 4)),
             ("B_I8", flag(self.operand.weight_only())),
