@@ -1,5 +1,5 @@
 // Max and average pools over channels-last images [n, height, width, channels]: a thread computes some channels of one
-// output pixel, a vector of four words where pixels are made of these (VEC), else four channels. What finding a pixel
+// output pixel, vectors of four words where pixels are made of these (VEC), else four channels. What finding a pixel
 // costs is shared by as many channels as that.
 struct Params {
     total: u32,        // threads
@@ -26,8 +26,23 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> params: array<QuantParams>;  // int8 average: one, of x and of out
 //% if VEC
+// What a thread reads of a pixel: one vector, or two by 64 bits (WIDE), which a CPU adapter loads at the price of one.
+alias Vectors = array<vec4<u32>, VECTORS>;
+//% if WIDE
+@group(0) @binding(1) var<storage, read> x: array<vec4<u64>>;               // [n * height * width, channels]
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<u64>>;       // [n * out_height * out_width, channels]
+fn load(at: u32, unit: u32) -> Vectors {
+    let w = x[at / 8u + unit];
+    return Vectors(split_words(w.xy), split_words(w.zw));
+}
+fn keep(at: u32, unit: u32, y: Vectors) { out[at / 8u + unit] = vec4<u64>(join_words(y[0]), join_words(y[1])); }
+//% end
+//% if !WIDE
 @group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;               // [n * height * width, channels]
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<u32>>;       // [n * out_height * out_width, channels]
+fn load(at: u32, unit: u32) -> Vectors { return Vectors(x[at / 4u + unit]); }
+fn keep(at: u32, unit: u32, y: Vectors) { out[at / 4u + unit] = y[0]; }
+//% end
 //% end
 //% if !VEC
 @group(0) @binding(1) var<storage, read> x: array<u32>;
@@ -117,19 +132,21 @@ fn main(
     let zero = Sum(params[0].zero_point);
 //% end
 //% end
+//% for v in VECTORS
 //% for j in PARTS
 //% if AVERAGE
-    var y#j = Sum();
+    var y#v_#j = Sum();
 //% end
 //% if !AVERAGE
 //% if I8
-    var y#j = Sum(-128);
+    var y#v_#j = Sum(-128);
 //% end
 //% if !I8
-    var y#j = Sum(p.lowest);
+    var y#v_#j = Sum(p.lowest);
 //% end
 //% if KEEP_BITS
-    var bits#j = vec4<u32>(0xfc00u);
+    var bits#v_#j = vec4<u32>(0xfc00u);
+//% end
 //% end
 //% end
 //% end
@@ -147,28 +164,33 @@ fn main(
         if image_y < p.height && image_x < p.width {
             let at = ((n * p.height + image_y) * p.width + image_x) * p.x_pitch;
 //% if VEC
-            let words = x[at / 4u + unit];
+            let loaded = load(at, unit);
+//% for v in VECTORS
+            let words#v = loaded[#v];
 //% end
+//% end
+//% for v in VECTORS
 //% for j in PARTS
 //% if VEC
-            let v#j = part(words, #ju);
+            let x#v_#j = part(words#v, #ju);
 //% end
 //% if !VEC
-            let v#j = load4(at, unit * 4u);
+            let x#v_#j = load4(at, unit * 4u);
 //% end
 //% if AVERAGE
 //% if I8
-            y#j += v#j - zero;
+            y#v_#j += x#v_#j - zero;
 //% end
 //% if !I8
-            y#j += v#j;
+            y#v_#j += x#v_#j;
 //% end
 //% end
 //% if !AVERAGE
 //% if KEEP_BITS
-            bits#j = select(bits#j, half_of(words, #ju), v#j > y#j);
+            bits#v_#j = select(bits#v_#j, half_of(words#v, #ju), x#v_#j > y#v_#j);
 //% end
-            y#j = select(y#j, v#j, v#j > y#j);
+            y#v_#j = select(y#v_#j, x#v_#j, x#v_#j > y#v_#j);
+//% end
 //% end
 //% end
 //% if AVERAGE
@@ -186,33 +208,41 @@ fn main(
     }
 //% if AVERAGE
     count = max(count, 1u);
+//% for v in VECTORS
 //% for j in PARTS
-    y#j = mean(y#j, count);
+    y#v_#j = mean(y#v_#j, count);
+//% end
 //% end
 //% end
     let to = row * p.out_pitch;
 //% if VEC
-    var result = vec4<u32>();
+//% for v in VECTORS
+    var result#v = vec4<u32>();
 //% for j in PARTS
 //% if I8
-    result |= (bitcast<vec4<u32>>(y#j) & vec4<u32>(255u)) << vec4<u32>(8u * #ju);
+    result#v |= (bitcast<vec4<u32>>(y#v_#j) & vec4<u32>(255u)) << vec4<u32>(8u * #ju);
 //% end
 //% if KEEP_BITS
-    result |= bits#j << vec4<u32>(16u * #ju);
+    result#v |= bits#v_#j << vec4<u32>(16u * #ju);
 //% end
 //% if NARROW
-    result |= vec4<u32>(f16_bits(y#j.x), f16_bits(y#j.y), f16_bits(y#j.z), f16_bits(y#j.w)) << vec4<u32>(16u * #ju);
+    result#v |= vec4<u32>(f16_bits(y#v_#j.x), f16_bits(y#v_#j.y), f16_bits(y#v_#j.z), f16_bits(y#v_#j.w)) << vec4<u32>(16u * #ju);
 //% end
 //% if F32
-    result = bitcast<vec4<u32>>(y#j);
+    result#v = bitcast<vec4<u32>>(y#v_#j);
 //% end
 //% end
-    out[to / 4u + unit] = result;
+//% end
+    keep(to, unit, Vectors(
+//% for v in VECTORS
+        result#v,
+//% end
+    ));
 //% end
 //% if !VEC
     let column = unit * 4u;
     // Channels past the last are stored as zeros where they share a word with real ones.
-    let y = select(Sum(), y0, vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.channels));
+    let y = select(Sum(), y0_0, vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.channels));
 //% if I8
     out[to + column / 4u] = pack4xI8(y);
 //% end

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::graph::{PoolKind, Window};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
-use crate::ops::rows::{check_element, check_one_of, check_params, check_words};
+use crate::ops::rows::{self, check_element, check_one_of, check_params, check_words};
 use crate::ops::tile::{optional, to_u32};
 use crate::tensor::{Element, View};
 
@@ -76,12 +76,15 @@ const ELEMENTS: [Element; 3] = [Element::F32, Element::F16, Element::I8];
 /// lavapipe gives an invocation 65,535 iterations of its loops, then leaves them silently: a window has fewer taps.
 const MOST_TAPS: u64 = 65_000;
 
-/// `vec`: pixels are whole vectors of four words.
-fn shader(element: Element, kind: PoolKind, vec: bool) -> Shader {
+/// `vectors`: of four words, that a thread takes of a pixel; 0 where pixels are not made of these, 2 by 64-bit loads.
+fn shader(element: Element, kind: PoolKind, vectors: u32) -> Shader {
+    let vec = vectors > 0;
     let flag = u32::from;
     let (f16, max) = (element == Element::F16, kind == PoolKind::Max);
     let consts = [
         ("VEC", flag(vec)),
+        ("WIDE", flag(vectors == 2)),
+        ("VECTORS", vectors.max(1)),
         ("PARTS", if vec { element.per_word() as u32 } else { 1 }),
         // The largest f16 is one that was there: its bits need no rounding.
         ("KEEP_BITS", flag(vec && f16 && max)),
@@ -96,9 +99,17 @@ fn shader(element: Element, kind: PoolKind, vec: bool) -> Shader {
         include_str!("../../shaders/common/quant_params.wgsl"),
         include_str!("../../shaders/common/quotient.wgsl"),
         if element == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
+        if vectors == 2 {
+            concat!(
+                include_str!("../../shaders/common/split_words.wgsl"),
+                include_str!("../../shaders/common/join_words.wgsl")
+            )
+        } else {
+            ""
+        },
         include_str!("../../shaders/pool.wgsl"),
     ];
-    let label = format!("pool/{element:?} {kind:?}{}", if vec { "" } else { " by fours" });
+    let label = format!("pool/{element:?} {kind:?}{}", [" by fours", "", " by 64 bits"][vectors as usize]);
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
@@ -106,8 +117,9 @@ fn shader(element: Element, kind: PoolKind, vec: bool) -> Shader {
 pub(crate) fn shaders() -> Vec<Shader> {
     let kinds =
         [PoolKind::Max, PoolKind::Average { include_pad: false }, PoolKind::Average { include_pad: true }];
-    let each =
-        |element| kinds.into_iter().flat_map(move |kind| [true, false].map(|vec| shader(element, kind, vec)));
+    let each = |element| {
+        kinds.into_iter().flat_map(move |kind| [0, 1, 2].map(|vectors| shader(element, kind, vectors)))
+    };
     ELEMENTS.into_iter().flat_map(each).collect()
 }
 
@@ -182,7 +194,11 @@ impl Pool {
         let vec_channels = 4 * d.element.per_word();
         let vec =
             channels.is_multiple_of(vec_channels) && [&b.x, &b.out].iter().all(|v| v.pitch.is_multiple_of(4));
-        let units = channels.div_ceil(if vec { vec_channels } else { 4 });
+        let wide = vec
+            && channels.is_multiple_of(2 * vec_channels)
+            && [&b.x, &b.out].iter().all(|v| rows::reads_wide(self.kernels.device(), v));
+        let vectors = u32::from(vec) + u32::from(wide);
+        let units = channels.div_ceil((vectors as usize * vec_channels).max(4));
         let total = b.out.rows as u64 * units as u64;
         let int = |what, v| to_u32(OP, what, v);
         let params = PoolParams {
@@ -218,7 +234,7 @@ impl Pool {
         let mut call = Call::default();
         if total > 0 {
             let slots = [Slot::Uniform, Slot::Read, Slot::Read, Slot::Write];
-            let kernel = self.kernels.get(shader(d.element, d.kind, vec), &slots);
+            let kernel = self.kernels.get(shader(d.element, d.kind, vectors), &slots);
             let grid = kernel::grid(device, OP, total.div_ceil(64))?;
             call.push(Dispatch::new(device, kernel, &buffers, grid));
         }
