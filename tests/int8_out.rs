@@ -173,7 +173,7 @@ fn of_softmax() {
 fn of_products() {
     let Some(gpu) = gpu() else { return };
     let mut blockings =
-        vec![None, Some(Blocking::Direct { lanes: 8, rows: 4, quads: 2 }), Some(Blocking::tiled(32, 32))];
+        vec![None, Some(Blocking::Direct { lanes: 8, rows: 8, quads: 1 }), Some(Blocking::tiled(32, 32))];
     // Sums in parts, which another kernel adds.
     if let Blocking::Tiled { rows, columns, words, thread_rows, thread_quads, .. } = Blocking::tiled(32, 32) {
         blockings.push(Some(Blocking::Tiled { rows, columns, words, thread_rows, thread_quads, split: 3 }));

@@ -5,7 +5,7 @@ mod gpu;
 #[path = "common/transformer.rs"]
 mod transformer;
 
-use gpu::{Rng, gpu};
+use gpu::{Rng, gpu, has_broadcast};
 use std::collections::HashSet;
 use transformer::Encoder;
 use weighbridge::calibrate::Calibrator;
@@ -111,6 +111,7 @@ fn one_buffer_makes_the_same() {
     outputs.retain(|id| seen.insert(*id));
     apart.set_outputs(&outputs).unwrap();
     let ((together, shared), (apart, alone)) = (run(&model), run(&apart));
-    assert_eq!((shared, alone), (true, false));
+    // Attention in three steps has scores that need as much.
+    assert_eq!((shared, alone), (has_broadcast(gpu), false));
     assert_eq!(together, apart);
 }
