@@ -9,7 +9,9 @@ use ending::{GELU, HARD_SWISH, ended, ended_in};
 use gpu::{Guarded, Rng, gpu, has_broadcast};
 use half::f16;
 use weighbridge::graph::{Activation, Window};
-use weighbridge::ops::{Blocking, Conv, ConvBindings, ConvDescriptor, ConvOperands, EpilogueBindings};
+use weighbridge::ops::{
+    Blocking, Conv, ConvBindings, ConvDescriptor, ConvOperands, EpilogueBindings, Operand,
+};
 use weighbridge::quant::QuantParams;
 use weighbridge::reference::{self, Bias, ConvShape, Scales, Storage};
 use weighbridge::tensor::{Data, Element, Tensor, View};
@@ -54,6 +56,8 @@ struct Case<'a> {
     activation: Activation,
     blocking: Blocking,
     b_zero: bool,
+    /// `None` for the default.
+    operand: Option<Operand>,
 }
 
 impl Case<'_> {
@@ -65,7 +69,7 @@ impl Case<'_> {
             groups: self.shape.groups,
             activation: self.activation,
             b_zero_point: self.b_zero,
-            operand: None,
+            operand: self.operand,
             blocking: Some(self.blocking),
         }
     }
@@ -227,6 +231,8 @@ impl Case<'_> {
     }
 }
 
+const INT8: [Operand; 3] = [Operand::I8Dot, Operand::I8Wide, Operand::I8Int];
+
 fn every_shape(blocking: Blocking) {
     let Some(gpu) = gpu() else { return };
     if matches!(blocking, Blocking::Broadcast { .. }) && !has_broadcast(gpu) {
@@ -239,13 +245,17 @@ fn every_shape(blocking: Blocking) {
             element,
             out,
             activation,
+            operand: None,
             blocking,
             b_zero,
         };
         case(Element::F32, Element::F32, Activation::Relu, false).float();
         case(Element::F16, if i % 2 == 0 { Element::F16 } else { Element::F32 }, Activation::Identity, false)
             .float();
-        case(Element::I8, Element::I32, Activation::Identity, true).int8();
+        for operand in INT8 {
+            let operand = Some(operand);
+            Case { operand, ..case(Element::I8, Element::I32, Activation::Identity, true) }.int8();
+        }
         case(Element::I8, Element::I8, Activation::Relu, false).int8();
         case(Element::F32, if i % 2 == 0 { Element::F32 } else { Element::F16 }, HARD_SWISH, false).float();
         case(Element::I8, Element::I8, GELU, i % 2 == 0).int8();
@@ -279,10 +289,11 @@ fn parted_and_small_tiles() {
             element,
             out,
             activation: Activation::Identity,
+            operand: None,
             blocking,
             b_zero,
         };
         case(Element::F32, Element::F32, false).float();
-        case(Element::I8, Element::I32, true).int8();
+        Case { operand: Some(INT8[i % 3]), ..case(Element::I8, Element::I32, true) }.int8();
     }
 }

@@ -249,7 +249,7 @@ impl Choice {
             // Slower by 1.7 to 2.1 times on a CPU adapter, which has neither the type nor the instruction.
             (Element::F16, false) if cpu => &[Operand::F16],
             (Element::F16, false) => &[Operand::F16, Operand::F16Native],
-            // 2 times slower by the dot product, which lavapipe has no instruction for, and 1.3 times by f32.
+            // 2 times slower by the dot product, which lavapipe has no instruction for, and 1.5 times by f32.
             (Element::I8, false) if cpu => &[first.operand],
             (Element::I8, false) => &[Operand::I8Dot, Operand::I8Wide],
             (_, false) => &[Operand::F32],
