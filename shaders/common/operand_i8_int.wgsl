@@ -1,6 +1,7 @@
 // Operands in int8, widened to i32 and multiplied there. A_OFFSET is added to a, so that it is not negative, and taken out
-// of the sum by the epilogue: of numbers of 16 bits, one without a sign, compilers for processors make multiplications
-// that sum two products (pmaddwd). Sums that overflow wrap around, and back once the offset's share is taken out.
+// of the sum by the epilogue: where LLVM knows factors of 16 bits, one without a sign, a product and its sum are one
+// instruction (vpdpwssd of VNNI; else pmaddwd and an addition). Sums that overflow wrap around, and back once the offset's
+// share is taken out.
 alias AWord = u32;
 alias BWord = vec4<u32>;
 alias AFrag = vec4<i32>;
