@@ -422,3 +422,34 @@ fn what_is_read_may_lie_beside_what_is_written() {
         }
     }
 }
+
+/// Nothing but the parameters of each row is written into the buffer of what is read.
+#[test]
+fn measured_parameters_may_lie_beside_what_is_read() {
+    let Some(gpu) = gpu() else { return };
+    let (rows, columns, part) = (9, 64, 768);
+    let measure = Some(Scheme::int8_affine());
+    let x = float(Element::F32, [rows, columns], &Rng(7).f32s(rows * columns)).to_device_words().unwrap();
+    let mut all = vec![gpu::POISON; 2 * part];
+    all[..x.len()].copy_from_slice(&x);
+    for (team, registers) in [(Team::Thread, false), (Team::Workgroup, false), (Team::Thread, true)] {
+        let (whole, alone) = (gpu.upload_words(&all).unwrap(), gpu.upload_words(&x).unwrap());
+        let apart = Guarded::new(gpu, 4 * rows);
+        let [want, got] = [0, 1].map(|_| Output::new(gpu, Element::I8, rows, columns, PLACES[0]));
+        let d = NormDescriptor { measure, ..Default::default() };
+        let norm = Norm::with_kernels(gpu.kernels(), &d).unwrap();
+        let norm = norm.with_team(team).with_registers(registers);
+        let bind = |x: &wgpu::Buffer, params, int8: &Output| {
+            let x = View::new(x, Element::F32, rows, columns);
+            let int8 = Some(NormInt8 { out: int8.view(), params });
+            run(gpu, norm.bind(&NormBindings { out: None, int8, ..plain(x, x) }));
+        };
+        bind(&alone, View::params(&apart.buffer, rows), &want);
+        bind(&whole, View::params(&whole, rows).at(4 * part as u64), &got);
+        assert_eq!(got.read(gpu).data(), want.read(gpu).data(), "{team:?} {registers}");
+        let read = pollster::block_on(gpu.read_words(&whole, 0, all.len())).unwrap();
+        assert_eq!(read[..part], all[..part], "{team:?} {registers}, what is read");
+        assert_eq!(read[part..part + 4 * rows], apart.words(gpu), "{team:?} {registers}, parameters");
+        assert!(read[part + 4 * rows..].iter().all(|&w| w == gpu::POISON), "{team:?} {registers}, after");
+    }
+}

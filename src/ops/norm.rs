@@ -347,9 +347,10 @@ pub(crate) fn shaders() -> Vec<Shader> {
 }
 
 /// Whether `x` and the addend lie in buffers that are written, in which nothing may overlap.
-fn written_to(b: &NormBindings<'_>) -> Result<[bool; 2]> {
+fn written_to(b: &NormBindings<'_>, measured: bool) -> Result<[bool; 2]> {
     let read = [("x", Some(b.x)), ("addend", b.addend)];
-    let written = [("sum", b.sum), ("out", b.out), ("int8", b.int8.map(|i| i.out))];
+    let params = b.int8.filter(|_| measured).map(|i| i.params);
+    let written = [("sum", b.sum), ("out", b.out), ("int8", b.int8.map(|i| i.out)), ("params", params)];
     let mut writes = [false; 2];
     for (i, (name, view)) in read.into_iter().enumerate() {
         let Some(view) = view else { continue };
@@ -494,7 +495,7 @@ impl Norm {
             let measured = matches!(beside.int8, Some(Int8::Measured(..)));
             let params = if measured { Slot::Write } else { Slot::Read };
             slots.extend([Slot::Read, Slot::Write, Slot::Write, params]);
-            writes = written_to(b)?;
+            writes = written_to(b, measured)?;
             for (at, _) in [1, 5].into_iter().zip(writes).filter(|(_, writes)| *writes) {
                 slots[at] = Slot::Write;
             }
