@@ -40,15 +40,6 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<u32>;
 //% end
 
-//% if FUSED
-// As it is once stored in x's element.
-//% if X_F16
-fn rounded(x: vec4<f32>) -> vec4<f32> { return widen(vec2<u32>(pack_f16(x.x, x.y), pack_f16(x.z, x.w))); }
-//% end
-//% if !X_F16
-fn rounded(x: vec4<f32>) -> vec4<f32> { return x; }
-//% end
-//% end
 //% if !ADD
 fn load(row: u32, unit: u32) -> Sixteen { return load16(row * p.x_pitch, unit); }
 //% end
@@ -60,8 +51,8 @@ fn load(row: u32, unit: u32) -> Sixteen {
     let at = row * p.addend_pitch / 4u + unit * 2u;
     let s = addend[at];
     let t = addend[at + 1u];
-    return Sixteen(rounded(v.a + widen(s.xy)), rounded(v.b + widen(s.zw)),
-        rounded(v.c + widen(t.xy)), rounded(v.d + widen(t.zw)));
+    return Sixteen(stored(v.a + widen(s.xy)), stored(v.b + widen(s.zw)),
+        stored(v.c + widen(t.xy)), stored(v.d + widen(t.zw)));
 //% end
 //% if !X_F16
     let at = row * p.addend_pitch / 4u + unit * 4u;
@@ -195,7 +186,7 @@ fn normalized(v: Sixteen, mean: f32, factor: f32, row: u32, column: u32) -> Sixt
         result(v.d, mean, factor, row, column + 12u));
 }
 //% if INT8
-fn as_stored(v: Sixteen) -> Sixteen { return Sixteen(rounded(v.a), rounded(v.b), rounded(v.c), rounded(v.d)); }
+fn as_stored(v: Sixteen) -> Sixteen { return Sixteen(stored(v.a), stored(v.b), stored(v.c), stored(v.d)); }
 //% end
 fn squares(x: vec4<f32>, mean: f32, column: u32) -> vec4<f32> {
     let d = live(x - mean, column);

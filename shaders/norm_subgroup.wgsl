@@ -32,14 +32,12 @@ alias Four = vec2<u32>;
 const WORDS: u32 = 2u;
 fn wide(w: Four) -> vec4<f32> { return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y)); }
 fn narrow(x: vec4<f32>) -> Four { return vec2<u32>(pack_f16(x.x, x.y), pack_f16(x.z, x.w)); }
-fn rounded(x: vec4<f32>) -> vec4<f32> { return wide(narrow(x)); }
 //% end
 //% if !X_F16
 alias Four = vec4<u32>;
 const WORDS: u32 = 4u;
 fn wide(w: Four) -> vec4<f32> { return bitcast<vec4<f32>>(w); }
 fn narrow(x: vec4<f32>) -> Four { return bitcast<vec4<u32>>(x); }
-fn rounded(x: vec4<f32>) -> vec4<f32> { return x; }
 //% end
 //% if W_F16
 alias Weights = vec2<u32>;
@@ -106,7 +104,7 @@ fn main(
 //% for j in QUADS
     var v#i_#j = wide(x[row#i * (p.x_pitch / WORDS) + #ju * 8u + lane]);
 //% if ADD
-    v#i_#j = rounded(v#i_#j + wide(addend[row#i * (p.addend_pitch / WORDS) + #ju * 8u + lane]));
+    v#i_#j = stored(v#i_#j + wide(addend[row#i * (p.addend_pitch / WORDS) + #ju * 8u + lane]));
 //% end
 //% if SUM
     if live#i { sum_out[row#i * (p.sum_pitch / WORDS) + #ju * 8u + lane] = narrow(v#i_#j); }
@@ -142,10 +140,10 @@ fn main(
     if live#i { out[row#i * (p.out_pitch / WORDS) + #ju * 8u + lane] = narrow(v#i_#j); }
 //% end
 //% if GIVEN
-    if live#i { int8[row#i * p.int8_pitch + #ju * 8u + lane] = packed(q, rounded(v#i_#j)); }
+    if live#i { int8[row#i * p.int8_pitch + #ju * 8u + lane] = packed(q, stored(v#i_#j)); }
 //% end
 //% if MEASURED
-    v#i_#j = rounded(v#i_#j);
+    v#i_#j = stored(v#i_#j);
     e#i = include(e#i, v#i_#j, vec4<bool>(true));
 //% end
 //% end

@@ -223,8 +223,8 @@ impl Choice {
     ///
     /// CPU adapters take broadcasts where subgroups allow, else direct blocks; GPUs take tiles, and direct blocks
     /// for few rows. f16 is packed, which needs no feature and sums in f32 everywhere; int8 goes by dot product on GPUs,
-    /// by integers on CPU adapters where `b` is packed, else widened. Matrix units are never a default: they are taken where a measurement on the device has
-    /// found them right and faster. The figures are in `benches/results`.
+    /// by integers on CPU adapters where `b` is packed, else widened. Matrix units are never a default: they are taken where
+    /// a measurement on the device has found them right and faster. The figures are in `benches/results`.
     pub fn default_for(device: &wgpu::Device, problem: &Problem) -> Self {
         let cpu = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
         let operand = match (problem.element, problem.weight_only) {

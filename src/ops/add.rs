@@ -6,7 +6,7 @@ use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::ops::broadcast::{self, RANK};
 use crate::ops::gemm::{bounds, only_clamps};
 use crate::ops::rows::{
-    self, TO_INT8, check_element, check_one_of, check_out_params, check_params, check_words,
+    self, REALS, TO_INT8, check_element, check_one_of, check_out_params, check_params, check_words,
 };
 use crate::ops::tile::{optional, to_u32};
 use crate::tensor::{Element, View};
@@ -44,7 +44,8 @@ pub struct AddBindings<'a> {
 /// The sum of two tensors, broadcast as in ONNX: shapes are aligned at the innermost dimension, and 1 repeats.
 ///
 /// f16 is added in f32 and rounded once. int8 is dequantized, added and activated in f32, and quantized with the
-/// reciprocal of the output's scale, as in PyTorch; int8 of floats is what [`crate::ops::Quantize`] makes of their sum. See [`crate::reference::add`].
+/// reciprocal of the output's scale, as in PyTorch; int8 of floats is what [`crate::ops::Quantize`] makes of their sum. See
+/// [`crate::reference::add`].
 pub struct Add {
     kernels: Kernels,
     descriptor: AddDescriptor,
@@ -70,7 +71,6 @@ pub struct AddParams {
 
 const OP: &str = "add";
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
-const REALS: [Element; 3] = [Element::F32, Element::F16, Element::I8];
 
 fn shader(element: Element, out: Element, activate: bool, dims: u32) -> Shader {
     let flag = u32::from;

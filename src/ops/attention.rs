@@ -121,7 +121,8 @@ impl Attention {
     /// Prepares for a device.
     ///
     /// # Errors
-    /// [`Error::Element`] for other than floats, and an output of other floats; [`Error::Feature`] and [`Error::Argument`] without subgroups of 8.
+    /// [`Error::Element`] for other than floats, and an output of other floats; [`Error::Feature`] and
+    /// [`Error::Argument`] without subgroups of 8.
     pub fn new(device: &wgpu::Device, descriptor: &AttentionDescriptor) -> Result<Self> {
         Self::with_kernels(&Kernels::new(device), descriptor)
     }

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::graph::BinaryOp;
 use crate::kernel::{Call, Kernels, Shader, Variant};
 use crate::ops::broadcast::{self, RANK};
-use crate::ops::rows::{TO_INT8, check_element, check_one_of, check_out_params};
+use crate::ops::rows::{REALS, TO_INT8, check_element, check_one_of, check_out_params};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`Binary`].
@@ -37,8 +37,8 @@ pub struct BinaryBindings<'a> {
 
 /// A function of each pair, broadcast as in ONNX. See [`crate::reference::binary`].
 ///
-/// f16 is computed in f32 and rounded once; int8 is what [`crate::ops::Quantize`] makes of that. A real remainder is exact where the quotient is below 2^22 and its product
-/// with the divisor has 24 bits.
+/// f16 is computed in f32 and rounded once; int8 is what [`crate::ops::Quantize`] makes of that. A real remainder is
+/// exact where the quotient is below 2^22 and its product with the divisor has 24 bits.
 pub struct Binary {
     kernels: Kernels,
     descriptor: BinaryDescriptor,
@@ -46,7 +46,6 @@ pub struct Binary {
 
 const OP: &str = "binary";
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
-const REALS: [Element; 3] = [Element::F32, Element::F16, Element::I8];
 const FUNCTIONS: [BinaryOp; 18] = [
     BinaryOp::Add,
     BinaryOp::Sub,

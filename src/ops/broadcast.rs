@@ -107,8 +107,9 @@ pub(crate) fn step(view: &View<'_>, out: &View<'_>) -> u32 {
     u32::from(view.columns != 1 || out.columns == 1)
 }
 
-/// The call of a kernel with slots uniform, operands, out and its parameters, where there are any, a thread for each four elements of an output row. The
-/// shader is made for the number of dimensions over the innermost. Elements are checked already.
+/// The call of a kernel with slots uniform, operands, out and its parameters, where there are any, a thread for each
+/// four elements of an output row. The shader is made for the number of dimensions over the innermost. Elements are
+/// checked already.
 ///
 /// # Errors
 /// [`Error::Shape`], [`Error::View`] or [`Error::Limit`], with the numbers.

@@ -3,6 +3,7 @@
 use crate::kernel::Shader;
 use crate::kernel::{Blocking, Layout, Operand};
 use crate::ops::function;
+use crate::ops::rows::REALS;
 use crate::ops::tile::{Form, Int8, Source, Stage};
 use crate::tensor::Element;
 
@@ -84,13 +85,8 @@ fn functions() -> Vec<Form> {
         .collect();
     let forms = BLOCKINGS.map(|blocking| (blocking, Source::Dense));
     for (blocking, source) in forms.into_iter().chain([(small, Source::Grouped { depthwise: true })]) {
-        for (operand, outs) in [
-            (Operand::F32, &[Element::F32, Element::F16, Element::I8][..]),
-            (Operand::I8Wide, &[Element::F32, Element::F16, Element::I8]),
-        ] {
-            all.extend(
-                outs.iter().map(|&out| ended(Form { out, ..plain(operand, blocking, source) }, "GELU")),
-            );
+        for operand in [Operand::F32, Operand::I8Wide] {
+            all.extend(REALS.map(|out| ended(Form { out, ..plain(operand, blocking, source) }, "GELU")));
         }
     }
     all
@@ -105,7 +101,7 @@ fn heads() -> Vec<Form> {
         for blocking in BLOCKINGS {
             for (layout, a_vec) in [Layout::Nk, Layout::Kn].into_iter().flat_map(|l| BOTH.map(|vec| (l, vec)))
             {
-                for out in [Element::F32, Element::F16, Element::I8] {
+                for out in REALS {
                     let form = Form { layout, a_vec, out, ..plain(operand, blocking, Source::Heads) };
                     all.push(Form { out_vec: a_vec && out == Element::F32, ..form });
                 }
@@ -238,7 +234,7 @@ fn ways_out() -> Vec<Form> {
             let outs: &[_] = if form.is_int8() {
                 &[Element::F32, Element::F16, Element::I32, Element::I8]
             } else {
-                &[Element::F32, Element::F16, Element::I8]
+                &REALS
             };
             for &out in outs {
                 for flags in 0..128u32 {

@@ -9,7 +9,7 @@ use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Patch, Probl
 use crate::ops::gemm::{b_matrix, bounds, last, out_vec};
 use crate::ops::gemm_i8::{EpilogueBindings, check_out};
 use crate::ops::pack::Packed;
-use crate::ops::rows::{check_one_of, check_out_params};
+use crate::ops::rows::{REALS, check_one_of, check_out_params};
 use crate::ops::tile::{self, Form, Int8, Params, Source, Stage, to_u32};
 use crate::tensor::{Element, Tensor, View};
 
@@ -132,12 +132,7 @@ impl Conv {
         }
         match d.element {
             Element::I8 => check_out(OP, d.out, d.activation)?,
-            _ => check_one_of(
-                OP,
-                d.out,
-                &[Element::F32, Element::F16, Element::I8],
-                "F32, F16 or I8 for the output",
-            )?,
+            _ => check_one_of(OP, d.out, &REALS, "F32, F16 or I8 for the output")?,
         }
         last(OP, d.activation)?;
         tile::check_asked(kernels.device(), OP, d.element, d.operand, d.blocking)?;

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::Activation;
 use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Problem};
 use crate::ops::function;
-use crate::ops::rows::{check_one_of, check_out_params};
+use crate::ops::rows::{REALS, check_one_of, check_out_params};
 use crate::ops::tile::{self, Form, Int8, Params, Source, Stage, to_u32};
 use crate::tensor::{Element, View};
 
@@ -105,7 +105,7 @@ impl Gemm {
     pub fn with_kernels(kernels: &Kernels, descriptor: &GemmDescriptor) -> Result<Self> {
         let d = descriptor;
         check_one_of(OP, d.element, &[Element::F32, Element::F16], "F32 or F16")?;
-        check_one_of(OP, d.out, &[Element::F32, Element::F16, Element::I8], "F32, F16 or I8 for the output")?;
+        check_one_of(OP, d.out, &REALS, "F32, F16 or I8 for the output")?;
         last(OP, d.activation)?;
         tile::check_asked(kernels.device(), OP, d.element, d.operand, d.blocking)?;
         Ok(Self { kernels: kernels.clone(), descriptor: *descriptor })

@@ -220,12 +220,14 @@ fn in_registers(
         ("BIAS", flag(bias)),
         ("ROWS", block.rows),
         ("QUADS", block.quads),
+        ("HALF", flag(element == Element::F16)),
         ("TEAM", 0),
     ];
     let mut files = beside.parts(&mut consts);
     if element == Element::F16 {
         files.push(include_str!("../../shaders/common/f16.wgsl"));
     }
+    files.push(include_str!("../../shaders/common/stored.wgsl"));
     files.push(include_str!("../../shaders/norm_subgroup.wgsl"));
     let label = format!(
         "{OP}/{element:?} by {}{} in registers {}x{}",
@@ -262,7 +264,7 @@ fn shader(
         ("W_VEC", flag(w_vec)),
         ("GROUPED", flag(grouped)),
         ("TEAM", flag(team == Team::Workgroup)),
-        ("FUSED", flag(beside.any())),
+        ("HALF", f16),
     ];
     let mut files = beside.parts(&mut consts);
     files.push(include_str!("../../shaders/common/load_float.wgsl"));
@@ -272,6 +274,7 @@ fn shader(
     if f16 == 1 {
         files.push(include_str!("../../shaders/common/f16.wgsl"));
     }
+    files.push(include_str!("../../shaders/common/stored.wgsl"));
     files.push(include_str!("../../shaders/norm.wgsl"));
     let label = format!(
         "{OP}/{element:?} by {weights:?}{}{}{}{}{}",

@@ -185,6 +185,9 @@ pub(crate) fn store(to: Element, narrow: u32) -> Vec<&'static str> {
     }
 }
 
+/// The elements that a kernel for floats can make of its reals.
+pub(crate) const REALS: [Element; 3] = [Element::F32, Element::F16, Element::I8];
+
 /// What makes int8 of reals that are on their way out of a kernel.
 pub(crate) const TO_INT8: [&str; 3] = [
     include_str!("../../shaders/common/quant_params.wgsl"),

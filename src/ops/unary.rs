@@ -6,7 +6,7 @@ use crate::kernel::{Call, Kernels, Shader, Variant};
 use crate::ops::cast::{self, Step};
 use crate::ops::function;
 use crate::ops::gemm::{bounds, only_clamps};
-use crate::ops::rows::{self, check_element, check_one_of, check_same};
+use crate::ops::rows::{self, REALS, check_element, check_one_of, check_same};
 use crate::tensor::{Element, View};
 
 /// What is asked of a [`Unary`].
@@ -47,7 +47,6 @@ pub struct Unary {
 
 const OP: &str = "unary";
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
-const REALS: [Element; 3] = [Element::F32, Element::F16, Element::I8];
 
 /// What a kernel for reals makes of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +117,7 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool, 
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = vec![shader(Element::I8, Element::I8, Apply::Clamp, false, false, 0)];
     for from in FLOATS {
-        for to in [Element::F32, Element::F16, Element::I8] {
+        for to in REALS {
             for apply in [Apply::Nothing, Apply::Clamp, Apply::Function("GELU")] {
                 all.extend((0..4).map(|i| shader(from, to, apply, i & 1 != 0, i & 2 != 0, 0)));
                 all.extend((1..=4).map(|narrow| shader(from, to, apply, false, false, narrow)));
