@@ -56,7 +56,7 @@ fn every_kind_of_problem_is_measured_and_every_candidate_right() {
     let Some(shared) = gpu() else { return };
     let gpu = own(shared);
     // Time for all candidates: none may be wrong.
-    let tuner = Tuner::with_options(&gpu, TuneOptions { budget: Duration::from_secs(60), again: false });
+    let tuner = Tuner::with_options(&gpu, TuneOptions { budget: Duration::from_secs(600), again: false });
     let i8_batch = Problem { batch: 2, ..gemm(Element::I8, Layout::Nk, 9, 8, 36) };
     let apart = Problem { aligned: false, ..gemm(Element::F32, Layout::Packed, 17, 12, 32) };
     let weights_alone = Problem { weight_only: true, ..gemm(Element::F32, Layout::Packed, 3, 20, 64) };
