@@ -93,9 +93,9 @@ fn main(
     }
     let of_column = column_of(0u, column);
 //% if INT
-    finish_i8(0u, row, column, of_column, sum, row_sum);
+    finish_i8(0u, row, 0u, column, of_column, sum, row_sum);
 //% end
 //% if !INT
-    finish(0u, row, column, of_column, sum);
+    finish(0u, row, 0u, column, of_column, sum);
 //% end
 }

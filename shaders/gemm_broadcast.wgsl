@@ -108,14 +108,14 @@ fn main(
 //% if !B_ZERO
         let row_sum = 0;
 //% end
-        finish_i8(z, row0 + 8u * #gu + #iu, column, of_column, sum, vec4<i32>(row_sum));
+        finish_i8(z, row0 + 8u * #gu + #iu, #iu, column, of_column, sum, vec4<i32>(row_sum));
 //% end
 //% if !INT
 //% if FOLD
-        finish(z, row0 + 8u * #gu + #iu, column, of_column, s#g_#i_#q);
+        finish(z, row0 + 8u * #gu + #iu, #iu, column, of_column, s#g_#i_#q);
 //% end
 //% if !FOLD
-        finish(z, row0 + 8u * #gu + #iu, column, of_column, c#g_#i_#q);
+        finish(z, row0 + 8u * #gu + #iu, #iu, column, of_column, c#g_#i_#q);
 //% end
 //% end
     }

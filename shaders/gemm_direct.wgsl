@@ -146,10 +146,10 @@ fn main(
     let a_sum = row_sum#i;
 //% end
 //% if INT
-    finish_i8(z, row, column, of_column, sum, vec4<i32>(a_sum));
+    finish_i8(z, row, #iu, column, of_column, sum, vec4<i32>(a_sum));
 //% end
 //% if !INT
-    finish(z, row, column, of_column, sum);
+    finish(z, row, #iu, column, of_column, sum);
 //% end
     }
 //% end

@@ -35,9 +35,9 @@ fn main(
     let out_batch = batch_at(batch);
     let of_column = column_of(out_batch, min(column, p.n - 1u));
 //% if INT
-    finish_i8(out_batch, row, column, of_column, sum, row_sum);
+    finish_i8(out_batch, row, 0u, column, of_column, sum, row_sum);
 //% end
 //% if !INT
-    finish(out_batch, row, column, of_column, sum);
+    finish(out_batch, row, 0u, column, of_column, sum);
 //% end
 }

@@ -142,10 +142,10 @@ fn main(
 //% if B_ZERO
     for (var h = in_block; h < THREADS; h += TILE) { of_row += row_sums[h]; }
 //% end
-    finish_i8(z, row, column, of_column, t#r_#v, vec4<i32>(of_row));
+    finish_i8(z, row, 0u, column, of_column, t#r_#v, vec4<i32>(of_row));
 //% end
 //% if !INT
-    finish(z, row, column, of_column, t#r_#v);
+    finish(z, row, 0u, column, of_column, t#r_#v);
 //% end
     }
 //% end

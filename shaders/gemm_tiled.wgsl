@@ -103,18 +103,18 @@ fn main(
 //% for i in ROWS
 //% if INT
 //% if FOLD
-    finish_i8(z, row0 + ty * ROWS + #iu, column, of_column, s#i_#q, vec4<i32>(row_sum#i));
+    finish_i8(z, row0 + ty * ROWS + #iu, #iu, column, of_column, s#i_#q, vec4<i32>(row_sum#i));
 //% end
 //% if !FOLD
-    finish_i8(z, row0 + ty * ROWS + #iu, column, of_column, vec4<i32>(c#i_#q), vec4<i32>(row_sum#i));
+    finish_i8(z, row0 + ty * ROWS + #iu, #iu, column, of_column, vec4<i32>(c#i_#q), vec4<i32>(row_sum#i));
 //% end
 //% end
 //% if !INT
 //% if FOLD
-    finish(z, row0 + ty * ROWS + #iu, column, of_column, s#i_#q);
+    finish(z, row0 + ty * ROWS + #iu, #iu, column, of_column, s#i_#q);
 //% end
 //% if !FOLD
-    finish(z, row0 + ty * ROWS + #iu, column, of_column, c#i_#q);
+    finish(z, row0 + ty * ROWS + #iu, #iu, column, of_column, c#i_#q);
 //% end
 //% end
 //% end

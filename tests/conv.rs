@@ -68,6 +68,7 @@ impl Case<'_> {
             window: self.shape.window,
             groups: self.shape.groups,
             activation: self.activation,
+            max_pool: false,
             b_zero_point: self.b_zero,
             operand: self.operand,
             blocking: Some(self.blocking),

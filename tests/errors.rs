@@ -115,6 +115,7 @@ fn conv(kernel: [usize; 2]) -> ConvDescriptor {
         window: Window::new(kernel, [1, 1]),
         groups: 1,
         activation: Activation::Identity,
+        max_pool: false,
         b_zero_point: false,
         operand: None,
         blocking: None,

@@ -297,6 +297,7 @@ fn of_convolutions() {
                 window,
                 groups,
                 activation,
+                max_pool: false,
                 b_zero_point: false,
                 operand: None,
                 blocking: None,

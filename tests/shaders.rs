@@ -274,7 +274,7 @@ fn twins() -> BTreeMap<&'static str, Twin> {
     let gemm = twin!(ops::Params: m, n, k, k_words, chunks, a_pitch, b_pitch, out_pitch, a_batch, b_batch, out_batch,
         column_batch, row_batch, tiles_m, tiles_n, tiles, lo, hi, height, width, out_height, out_width, stride_y,
         stride_x, pad_y, pad_x, dilation_y, dilation_x, kernel_x, tap_words, last_mask, groups, group_chunks, heads,
-        a_head, b_head, out_head, a_first, b_first, out_first, parts, part_chunks);
+        a_head, b_head, out_head, a_first, b_first, out_first, parts, part_chunks, lowest);
     let elementwise = twin!(ops::ElementwiseParams: rows, columns, units, total, x_pitch, out_pitch, lo, hi);
     let minmax = twin!(ops::MinMaxParams: channels, parts, groups, units, columns, x_pitch, run_rows, rows, lanes,
         blocks, mode, constant);

@@ -83,6 +83,7 @@ fn ours(gpu: &Gpu, element: Element) -> Case {
         window: s.window,
         groups: 1,
         activation: Activation::Identity,
+        max_pool: false,
         b_zero_point: false,
         operand: None,
         blocking: None,

@@ -11,11 +11,24 @@ fn a_row(batch: u32, row: u32) -> ARow {
 //% if INT
     padding = (u32(a_params[0].zero_point) & 255u) * 0x01010101u;
 //% end
+//% if POOL
+    // Four neighbours are a window of the pool, whose output is of out_height and out_width.
+    let at = row / 4u;
+    let in_y = (row / 2u) & 1u;
+    let in_x = row & 1u;
+    let line = at / p.out_width;
+    let n = line / p.out_height;
+    let y = (line - n * p.out_height) * 2u + in_y;
+    let x = (at - line * p.out_width) * 2u + in_x;
+//% end
+//% if !POOL
     let line = row / p.out_width;
     let n = line / p.out_height;
+    let y = line - n * p.out_height;
+    let x = row - line * p.out_width;
+//% end
     return ARow(n * p.height * p.width * p.a_pitch + batch * p.a_batch,
-        i32((line % p.out_height) * p.stride_y) - i32(p.pad_y),
-        i32((row % p.out_width) * p.stride_x) - i32(p.pad_x));
+        i32(y * p.stride_y) - i32(p.pad_y), i32(x * p.stride_x) - i32(p.pad_x));
 }
 //% if A_TAPS
 // The word at (y, x) of the image, or nothing where that lies outside.

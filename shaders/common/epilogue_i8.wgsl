@@ -78,8 +78,25 @@ fn column_of(batch: u32, column: u32) -> Column {
 
 // `row_sum` is the sum of a over k, the same for all columns but in grouped convolutions; only asymmetric weights
 // (B_ZERO) need it.
-fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, row_sum: vec4<i32>) {
-    if row >= p.m || column >= p.n { return; }
+// `place` is the row's among those of its thread, known when the kernel is compiled.
+//% if POOL
+// The largest of a window's so far: four neighbouring rows, which one thread finishes in turn. Of sums where all that
+// follows keeps their order (OUT_I8, with a clamp at most), of reals elsewhere.
+//% if OUT_I8
+var<private> largest: vec4<i32>;
+//% end
+//% if !OUT_I8
+var<private> largest: vec4<f32>;
+//% end
+//% end
+fn finish_i8(batch: u32, of_sum: u32, place: u32, column: u32, c: Column, products: vec4<i32>, row_sum: vec4<i32>) {
+//% if POOL
+    let row = of_sum / 4u;
+//% end
+//% if !POOL
+    let row = of_sum;
+    if of_sum >= p.m || column >= p.n { return; }
+//% end
 //% if A_PER_ROW
     let q = a_params[batch * p.row_batch + row];
     let a_zero = q.zero_point;
@@ -91,6 +108,14 @@ fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, 
 //% end
 //% if B_ZERO
     sum += c.zero * (a_zero * i32(p.k) - row_sum);
+//% end
+//% if POOL
+//% if OUT_I8
+    if (place & 3u) == 0u { largest = sum; }
+    largest = max(largest, sum);
+    if (place & 3u) != 3u || of_sum >= p.m || column >= p.n { return; }
+    sum = largest;
+//% end
 //% end
 //% if OUT_I32
     let base = batch * p.out_batch + row * p.out_pitch + column;
@@ -125,6 +150,12 @@ fn finish_i8(batch: u32, row: u32, column: u32, c: Column, products: vec4<i32>, 
 //% if OUT_FLOAT
 //% if ACTIVATE
     y = clamp(y, vec4<f32>(p.lo), vec4<f32>(p.hi));
+//% end
+//% if POOL
+    if (place & 3u) == 0u { largest = vec4<f32>(p.lowest); }
+    largest = select(largest, y, y > largest);
+    if (place & 3u) != 3u || of_sum >= p.m || column >= p.n { return; }
+    y = largest;
 //% end
     store(batch, row, column, y);
 //% end

@@ -24,9 +24,9 @@ fn keep(z: u32, row: u32, column: u32, sum: vec4<u32>, row_sum: vec4<u32>) {
     if column == 0u { partial[at + quads] = row_sum; }
 //% end
 }
-fn finish(z: u32, row: u32, column: u32, c: u32, sum: vec4<f32>) {
+fn finish(z: u32, row: u32, place: u32, column: u32, c: u32, sum: vec4<f32>) {
     keep(z, row, column, bitcast<vec4<u32>>(sum), vec4<u32>());
 }
-fn finish_i8(z: u32, row: u32, column: u32, c: u32, products: vec4<i32>, row_sum: vec4<i32>) {
+fn finish_i8(z: u32, row: u32, place: u32, column: u32, c: u32, products: vec4<i32>, row_sum: vec4<i32>) {
     keep(z, row, column, bitcast<vec4<u32>>(products), bitcast<vec4<u32>>(row_sum));
 }

@@ -1,6 +1,6 @@
 // Parameters of the gemm family; `ops::tile::Params` is its twin, checked by tests/shaders.rs.
 struct Params {
-    m: u32,              // rows of a and of the output, in each batch
+    m: u32,              // rows of a and of the output, in each batch; POOL: four of a to one of the output
     n: u32,              // columns of the output, in each batch
     k: u32,              // real length of the sum, without padding
     k_words: u32,        // u32 words of k in a row of a, padding to whole words included
@@ -45,6 +45,7 @@ struct Params {
     out_first: u32,
     parts: u32,          // sums split along k: parts of each
     part_chunks: u32,    // and chunks in a part
+    lowest: f32,         // POOL: negative infinity, which WGSL has no literal for
 }
 
 struct QuantParams { scale: f32, inv_scale: f32, zero_point: i32, limits: i32 }

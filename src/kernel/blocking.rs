@@ -104,6 +104,16 @@ impl Blocking {
         }
     }
 
+    /// Whether a thread finishes rows four by four, so that a max pool's windows are its own.
+    pub(crate) const fn finishes_fours(self) -> bool {
+        match self {
+            Blocking::Broadcast { .. } => true,
+            Blocking::Direct { rows, .. } => rows % 4 == 0,
+            Blocking::Tiled { thread_rows, split, .. } => thread_rows % 4 == 0 && split == 1,
+            Blocking::Parted { .. } | Blocking::Matrix { .. } => false,
+        }
+    }
+
     /// Rows and columns of a workgroup.
     pub const fn tile(self) -> [u32; 2] {
         match self {

@@ -38,8 +38,15 @@ pub fn catalogue() -> Vec<Shader> {
     let heads = heads().into_iter().map(|form| form.shader(name(&form)));
     let units = matrix_units().into_iter().map(|form| form.shader(name(&form)));
     let more = more().into_iter().map(|form| form.shader(name(&form)));
-    let family =
-        ways_in.chain(ways_out).chain(functions).chain(heads).chain(weight_only).chain(more).chain(units);
+    let pooled = pooled().into_iter().map(|form| form.shader(name(&form)));
+    let family = ways_in
+        .chain(ways_out)
+        .chain(functions)
+        .chain(heads)
+        .chain(weight_only)
+        .chain(more)
+        .chain(units)
+        .chain(pooled);
     family.chain(super::shaders()).collect()
 }
 
@@ -71,6 +78,7 @@ fn plain(operand: Operand, blocking: Blocking, source: Source) -> Form {
         wide: false,
         paired: false,
         stage: Stage::Whole,
+        max_pool: false,
         int8: Int8::default(),
     }
 }
@@ -183,6 +191,29 @@ fn more() -> Vec<Form> {
             push(Form { out, function, ..sum });
         }
         push(Form { out_vec: true, activate: true, source: Source::Heads, ..sum });
+    }
+    all
+}
+
+/// A max pool of what a convolution makes, in every blocking that can and every way out.
+fn pooled() -> Vec<Form> {
+    let mut all = Vec::new();
+    for operand in [Operand::F32, Operand::F16, Operand::I8Dot, Operand::I8Int] {
+        for blocking in BLOCKINGS.into_iter().chain(MORE_BLOCKINGS).filter(|b| b.finishes_fours()) {
+            for out in REALS {
+                let form =
+                    Form { max_pool: true, out, bias: true, ..plain(operand, blocking, Source::Patch) };
+                let b_zero = form.is_int8();
+                all.extend([form, Form { a_vec: false, one: true, activate: true, ..form }]);
+                let function = (!b_zero).then_some("GELU");
+                all.push(Form {
+                    function,
+                    int8: Int8 { b_zero, ..Int8::default() },
+                    out_vec: out != Element::I8,
+                    ..form
+                });
+            }
+        }
     }
     all
 }

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Activation, Window};
-use crate::kernel::{self, Blocking, Call, Kernels, Layout, Operand, Patch, Problem};
+use crate::kernel::{self, Blocking, Call, Choice, Chosen, Kernels, Layout, Operand, Origin, Patch, Problem};
 use crate::ops::gemm::{b_matrix, bounds, last, out_vec};
 use crate::ops::gemm_i8::{EpilogueBindings, check_out};
 use crate::ops::pack::Packed;
@@ -26,6 +26,10 @@ pub struct ConvDescriptor {
     pub groups: usize,
     /// Applied to the sum with its bias.
     pub activation: Activation,
+    /// Whether the output is the maximum of each 2 x 2 of that, at a stride of 2, and the rest is never written. What is
+    /// left at the right and at the bottom of an odd size is dropped, and NaN is nobody's maximum, as in
+    /// [`crate::ops::Pool`]; int8 of floats is made of the maximum, which of zeros may have the other sign in f16. Not of channel groups too small for a product, and not for I32 or a function in int8.
+    pub max_pool: bool,
     /// I8: whether the weights may have zero points other than 0.
     pub b_zero_point: bool,
     /// How operands are multiplied; `None` for the device's default.
@@ -61,7 +65,7 @@ pub struct ConvBindings<'a> {
     pub weights: View<'a>,
     /// Bias, and int8's parameters.
     pub operands: ConvOperands<'a>,
-    /// `[batch * out height * out width, n]`.
+    /// `[batch * out height * out width, n]`; half the height and width, rounded down, with [`ConvDescriptor::max_pool`].
     pub out: View<'a>,
 }
 
@@ -82,6 +86,16 @@ impl ConvDescriptor {
             && (!in_group.is_multiple_of(self.element.per_word())
                 || !per_group.is_multiple_of(4)
                 || per_group < 16)
+    }
+
+    /// Whether a kernel can do a max pool, too: see [`ConvDescriptor::max_pool`].
+    pub(crate) fn can_pool(&self, channels: usize, n: usize) -> bool {
+        self.pools() && !self.by_groups(channels, n)
+    }
+
+    fn pools(&self) -> bool {
+        let function = matches!(self.activation, Activation::Function(_));
+        self.out != Element::I32 && !(self.element == Element::I8 && function)
     }
 
     /// Packs weights `[n, kh, kw, channels / groups]` the way the kernel for this convolution wants them.
@@ -135,6 +149,13 @@ impl Conv {
             _ => check_one_of(OP, d.out, &REALS, "F32, F16 or I8 for the output")?,
         }
         last(OP, d.activation)?;
+        if d.max_pool && !d.pools() {
+            let detail = format!(
+                "a max pool of {:?} to {:?}, {:?}: no kernel does all of it",
+                d.element, d.out, d.activation
+            );
+            return Err(Error::Argument { op: OP, detail });
+        }
         tile::check_asked(kernels.device(), OP, d.element, d.operand, d.blocking)?;
         Ok(Self { kernels: kernels.clone(), descriptor: *d })
     }
@@ -147,7 +168,11 @@ impl Conv {
         let (d, device) = (&self.descriptor, self.kernels.device());
         let (n, channels) = (b.out.columns, b.x.columns);
         let fail = |detail: String| Err(Error::Shape { op: OP, detail });
-        let [out_height, out_width] = d.window.out_size(b.size)?;
+        let mut sizes = d.window.out_size(b.size)?;
+        if d.max_pool {
+            sizes = sizes.map(|size| size / 2);
+        }
+        let [out_height, out_width] = sizes;
         if !channels.is_multiple_of(d.groups) || !n.is_multiple_of(d.groups) {
             return fail(format!("{channels} channels and {n} outputs in {} groups", d.groups));
         }
@@ -222,7 +247,7 @@ impl Conv {
             && b.x.pitch.is_multiple_of(4)
             && tap_words.is_multiple_of(4)
             && in_group.is_multiple_of(d.element.per_word());
-        let m = b.out.rows;
+        let m = b.out.rows * if d.max_pool { 4 } else { 1 };
         let problem = Problem {
             element: d.element,
             weight_only: false,
@@ -236,7 +261,18 @@ impl Conv {
         };
         // Small channel groups have one kernel, which reads what every operand kind but native f16 does.
         let asked = d.operand.filter(|o| !small || *o != Operand::F16Native);
-        let chosen = kernel::choose(&self.kernels, OP, problem, asked, d.blocking)?;
+        let mut chosen = kernel::choose(&self.kernels, OP, problem, asked, d.blocking)?;
+        if d.max_pool && (small || !chosen.choice.blocking.finishes_fours()) {
+            if small || d.operand.is_some() || d.blocking.is_some() {
+                let detail =
+                    format!("max pool: {:?} in {} groups has no kernel for it", chosen.choice, d.groups);
+                return Err(Error::Argument { op: OP, detail });
+            }
+            // The table is of products that are stored whole; a default always has all rows of a window.
+            let choice = Choice::default_for(device, &problem);
+            choice.check(device, OP, &problem)?;
+            chosen = Chosen { choice, origin: Origin::Default, ..chosen };
+        }
         let ((activate, function), (lo, hi)) = (last(OP, d.activation)?, bounds(d.activation));
         let form = Form {
             operand: chosen.choice.operand,
@@ -255,6 +291,7 @@ impl Conv {
             wide: false,
             paired: false,
             stage: Stage::Whole,
+            max_pool: d.max_pool,
             int8,
         };
         let w = &d.window;
@@ -290,6 +327,7 @@ impl Conv {
                 bytes => (1 << (8 * bytes)) - 1,
             },
             groups: int("groups", d.groups)?,
+            lowest: f32::NEG_INFINITY,
             ..Default::default()
         };
         let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);

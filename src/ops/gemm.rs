@@ -178,6 +178,7 @@ impl Gemm {
             wide: false,
             paired: false,
             stage: Stage::Whole,
+            max_pool: false,
             int8: Int8::default(),
         };
         let params = Params { lo, hi, ..params };

@@ -137,6 +137,7 @@ impl GemmI8 {
             wide: false,
             paired: false,
             stage: Stage::Whole,
+            max_pool: false,
             int8,
         };
         let params = Params { lo, hi, ..params };

@@ -218,6 +218,7 @@ impl GemmWeightOnly {
             wide: false,
             paired: false,
             stage: Stage::Whole,
+            max_pool: false,
             int8: Int8::default(),
         };
         let int = |what, v| to_u32(OP, what, v);

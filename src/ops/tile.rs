@@ -55,6 +55,7 @@ pub struct Params {
     pub out_first: u32,
     pub parts: u32,
     pub part_chunks: u32,
+    pub lowest: f32,
 }
 
 /// Where the rows of `a` come from.
@@ -119,6 +120,8 @@ pub(crate) struct Form {
     /// Of eight columns of `b` at once.
     pub paired: bool,
     pub stage: Stage,
+    /// Four rows become one, the largest of each column.
+    pub max_pool: bool,
     pub int8: Int8,
 }
 
@@ -263,6 +266,7 @@ impl Form {
             ("OFFSET", if by_integers { 128 } else { 0 }),
             ("B_PER_CHANNEL", flag(self.int8.b_per_channel)),
             ("B_ZERO", flag(self.int8.b_zero)),
+            ("POOL", flag(self.max_pool)),
             ("DEPTHWISE", flag(depthwise)),
             ("HEADS", flag(self.source == Source::Heads)),
         ];
@@ -315,6 +319,7 @@ impl Form {
             if half || self.out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
             main,
         ];
+        let pooled = if self.max_pool { " pooled" } else { "" };
         let label = format!(
             "{name}/{} {}{}{}{}{}",
             self.operand.name(),
@@ -340,7 +345,8 @@ impl Form {
                 (Source::Heads, Stage::Whole | Stage::Part) => " heads",
                 _ => "",
             },
-            self.function.map_or(String::new(), |f| format!(" {}", f.to_lowercase())),
+            [self.function.map_or(String::new(), |f| format!(" {}", f.to_lowercase())), pooled.into()]
+                .concat(),
         );
         let enable: &[_] = match (native, self.stage) {
             (_, Stage::Sum) => &[],

@@ -26,7 +26,7 @@ use crate::ops::{
 use crate::plan::pools::{Need, Touched};
 use crate::quant::QuantParams;
 use crate::tensor::{Element, Tensor, View};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 
 /// How a value's dimensions lie in memory.
@@ -90,6 +90,8 @@ struct Lowering<'m> {
     observed: Vec<bool>,
     /// Sums that the normalizations reading them will make.
     sums: HashMap<ValueId, beside::Sum<'m>>,
+    /// What max pools make that convolutions have made.
+    pooled: HashSet<ValueId>,
     /// Names of other nodes whose work the node at hand does.
     beside: Vec<String>,
     out: Lowered,
@@ -123,6 +125,7 @@ pub(super) fn lower(kernels: &Kernels, model: &Model, descriptor: &PlanDescripto
         readers: model.consumers(),
         observed: model.values().iter().map(|v| observed(&v.name)).collect(),
         sums: HashMap::new(),
+        pooled: HashSet::new(),
         beside: Vec::new(),
         weights: descriptor.weights,
         shared,

@@ -460,6 +460,7 @@ fn conv(p: &Problem, patch: &Patch) -> ConvDescriptor {
         window: patch.window,
         groups: p.batch,
         activation: Activation::Identity,
+        max_pool: false,
         b_zero_point: false,
         operand: None,
         blocking: None,

@@ -189,6 +189,7 @@ impl GpuBackend {
             window: s.window,
             groups: s.groups,
             activation: f.activation,
+            max_pool: false,
             b_zero_point: args.weight_zero_point.iter().any(|&z| z != 0),
             operand: None,
             blocking: BLOCKING,

@@ -1,12 +1,12 @@
 //! What a normalization does beside normalizing: the residual sum that it reads, and the int8 that is made of it. And the
-//! int8 that other steps make of their results on the way out.
+//! int8 that other steps make of their results on the way out, and the max pool that a convolution does.
 //!
 //! Of a transformer's sum, normalization and quantization each is bound by memory, and one kernel moves the least. The
 //! sum is left to the normalization that is the first to read it; the Quantize that reads the result finds its integers
 //! there. All are bit for bit what the separate steps make. An observed value is made by a step of its own.
 
 use super::{Lowering, Order, Slot};
-use crate::graph::{Activation, Node, Op, Quant, ValueId};
+use crate::graph::{Activation, Node, Op, PoolKind, Quant, ValueId, Window};
 use crate::plan::{Home, Matrix};
 use crate::quant::{QuantParams, Scheme};
 use crate::tensor::Element;
@@ -94,6 +94,19 @@ impl<'m> Lowering<'m> {
         }
     }
 
+    /// The 2 x 2 max pool that alone reads an image, for the convolution that makes it to do: what it would have stored is
+    /// four times as large. Matrix units store before anything can be made of it, so that these keep their own.
+    pub(super) fn sole_max_pool(&self, y: ValueId) -> Option<&'m Node> {
+        let (model, [reader]) = (self.model, &self.readers[y.index()][..]) else { return None };
+        let node = &model.nodes()[*reader];
+        let Op::Pool { kind: PoolKind::Max, window } = node.op else { return None };
+        let even = self.shapes[y.index()][2..].iter().all(|size| size.is_multiple_of(2));
+        let halves = Window { ceil: window.ceil && !even, ..window } == Window::new([2, 2], [2, 2]);
+        let units = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let kept = self.observed[y.index()] || model.outputs().contains(&y);
+        (halves && !kept && !self.kernels.device().features().contains(units)).then_some(node)
+    }
+
     /// Whether a kernel can take a value's rows in sixteens, and nothing needs it made by its own step.
     fn in_sixteens(&self, id: ValueId) -> bool {
         let columns = self.shapes[id.index()].last().copied().unwrap_or(1);
@@ -177,7 +190,7 @@ impl<'m> Lowering<'m> {
     }
 
     /// Notes that the step at hand does a node's work.
-    fn stands_for(&mut self, node: &Node) {
+    pub(super) fn stands_for(&mut self, node: &Node) {
         self.beside.extend(node.fused.iter().chain([&node.name]).cloned());
     }
 }

@@ -23,6 +23,9 @@ impl<'m> Lowering<'m> {
     /// mean has its own.
     pub(super) fn pool(&mut self, node: &'m Node, kind: PoolKind, window: Window) -> Result<()> {
         let (x_id, y) = (self.input(node, 0)?, node.outputs[0]);
+        if self.pooled.contains(&y) {
+            return Ok(());
+        }
         let [batch, channels, height, width] = self.image(x_id)?;
         let [_, _, out_height, out_width] = self.image(y)?;
         let x = self.get(x_id, Order::ChannelsLast, &node.name)?;

@@ -156,9 +156,9 @@ impl<'m> Lowering<'m> {
         groups: usize,
         activation: Activation,
     ) -> Result<()> {
-        let (x_id, y) = (self.input(node, 0)?, node.outputs[0]);
+        let (x_id, made) = (self.input(node, 0)?, node.outputs[0]);
         let [batch, channels, height, width] = self.image(x_id)?;
-        let [_, n, out_height, out_width] = self.image(y)?;
+        let [_, n, made_height, made_width] = self.image(made)?;
         let x = self.get(x_id, Order::ChannelsLast, &node.name)?;
         let element = x.matrix.element;
         let weights = self.weight(node, 1)?;
@@ -171,10 +171,11 @@ impl<'m> Lowering<'m> {
         let bias = self.bias(&[node], &[n])?;
         let mut d = ConvDescriptor {
             element,
-            out: self.element(y),
+            out: self.element(made),
             window,
             groups,
             activation,
+            max_pool: false,
             b_zero_point: false,
             operand: None,
             blocking: None,
@@ -186,6 +187,14 @@ impl<'m> Lowering<'m> {
         let quant = self.model.value(self.input(node, 1)?).quant.as_ref();
         let epilogue = self.epilogue(node, &x, quant, forms.get(1).copied(), n, bias)?;
         d.b_zero_point = epilogue.as_ref().is_some_and(|e| e.b_zero_point);
+        let pool = self.sole_max_pool(made).filter(|_| d.can_pool(channels, n));
+        let y = pool.map_or(made, |node| node.outputs[0]);
+        if let Some(pool) = pool {
+            d.max_pool = true;
+            self.pooled.insert(y);
+            self.stands_for(pool);
+        }
+        let [_, _, out_height, out_width] = self.image(y)?;
         let rows = batch * out_height * out_width;
         let target = self.target(y, element, Order::ChannelsLast, [rows, n]);
         let (out, out_params) = (target.matrix, target.params);
@@ -214,7 +223,7 @@ impl<'m> Lowering<'m> {
                 out: s.view(&out),
             })
         });
-        self.products(batch * out_height * out_width * n * (channels / groups) * kernel_y * kernel_x);
+        self.products(batch * made_height * made_width * n * (channels / groups) * kernel_y * kernel_x);
         let params = epilogue.and_then(|e| e.out_params).or(out_params);
         self.reached(Target { params, ..target }, Order::ChannelsLast);
         Ok(())
