@@ -27,6 +27,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<u32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;   // [n]
 @group(0) @binding(4) var<storage, read_write> out: array<u32>;
+//% if OUT_I8
+@group(0) @binding(5) var<storage, read> out_params: array<QuantParams>;
+//% end
 
 // Four neighbours from the i-th of a row of words, which begins a quad.
 fn b_quad(base: u32, i: u32) -> vec4<f32> {
@@ -95,8 +98,13 @@ fn main(
         bias[min(column + 3u, p.outputs - 1u)]);
 //% end
     let to = row * p.out_pitch;
+    let live = vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.outputs);
+//% if OUT_I8
+    out[to + column / 4u] = quantized(out_params[0], stored(y), live);
+//% end
+//% if !OUT_I8
 //% if F16
-    y = select(vec4<f32>(), y, vec4<u32>(column, column + 1u, column + 2u, column + 3u) < vec4<u32>(p.outputs));
+    y = select(vec4<f32>(), y, live);
     out[to + column / 2u] = pack_f16(y.x, y.y);
     if column + 2u < p.outputs { out[to + column / 2u + 1u] = pack_f16(y.z, y.w); }
 //% end
@@ -106,5 +114,6 @@ fn main(
     if column + 1u < p.outputs { out[to + column + 1u] = words.y; }
     if column + 2u < p.outputs { out[to + column + 2u] = words.z; }
     if column + 3u < p.outputs { out[to + column + 3u] = words.w; }
+//% end
 //% end
 }

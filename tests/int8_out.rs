@@ -5,51 +5,26 @@
 mod gpu;
 #[path = "common/place.rs"]
 mod place;
+#[path = "common/to_int8.rs"]
+mod to_int8;
 
 use gpu::{Rng, gpu, has_broadcast};
-use place::{Input, Output, PLACES, Place, float, run, upload_params};
+use place::{Input, Output, PLACES, float, upload_params};
+use to_int8::{check, params};
 use weighbridge::graph::{self, Activation, BinaryOp, Dim, Model, Op, Quant, UnaryOp, ValueId, Window};
 use weighbridge::ops::{
     Add, AddBindings, AddDescriptor, Attention, AttentionBindings, AttentionDescriptor, Binary,
-    BinaryBindings, BinaryDescriptor, Blocking, Call, Conv, ConvBindings, ConvDescriptor, ConvOperands, Gemm,
+    BinaryBindings, BinaryDescriptor, Blocking, Conv, ConvBindings, ConvDescriptor, ConvOperands, Gemm,
     GemmBindings, GemmDescriptor, GemmWeightOnly, GemmWeightOnlyBindings, GemmWeightOnlyDescriptor,
-    HeadColumns, Heads, Layout, Mask, PackedWeightOnly, Quantize, QuantizeBindings, QuantizeDescriptor,
-    Softmax, SoftmaxBindings, SoftmaxDescriptor, Team, Unary, UnaryBindings, UnaryDescriptor,
+    HeadColumns, Heads, Layout, Mask, PackedWeightOnly, Softmax, SoftmaxBindings, SoftmaxDescriptor, Team,
+    Unary, UnaryBindings, UnaryDescriptor,
 };
 use weighbridge::plan::{Observe, Plan, PlanDescriptor};
 use weighbridge::quant::QuantParams;
 use weighbridge::tensor::{Data, Element, Tensor, View};
-use weighbridge::{Error, Gpu, Result, Session};
+use weighbridge::{Error, Gpu, Session};
 
 const FLOATS: [Element; 2] = [Element::F32, Element::F16];
-
-/// Coarse enough that values of 1 are cut off, with limits of its own.
-fn params() -> QuantParams {
-    QuantParams::new(0.0071, -5, -100, 120).unwrap()
-}
-
-/// Runs `call` once to floats, which are quantized, and once to int8, and holds them to each other.
-fn check(
-    gpu: &Gpu,
-    what: &str,
-    element: Element,
-    [rows, columns]: [usize; 2],
-    place: Place,
-    call: impl Fn(View<'_>, Option<View<'_>>) -> Result<Call>,
-) {
-    let buffer = upload_params(gpu, &[params()]);
-    let params = View::params(&buffer, 1);
-    let floats = Output::new(gpu, element, rows, columns, Place::default());
-    let want = Output::new(gpu, Element::I8, rows, columns, Place::default());
-    run(gpu, call(floats.view(), None));
-    let quantize =
-        Quantize::with_kernels(gpu.kernels(), &QuantizeDescriptor { element, ..Default::default() });
-    let bindings = QuantizeBindings { x: floats.view(), params, out: want.view() };
-    run(gpu, quantize.unwrap().bind(&bindings));
-    let got = Output::new(gpu, Element::I8, rows, columns, place);
-    run(gpu, call(got.view(), Some(params)));
-    assert_eq!(got.read(gpu).data(), want.read(gpu).data(), "{what} {element:?} {rows}x{columns} {place:?}");
-}
 
 /// Values around 0, some of them what a range must stand.
 fn values(len: usize) -> Vec<f32> {

@@ -359,7 +359,8 @@ fn resize(gpu: &Gpu, x: &Tensor, out_size: [usize; 2], interpolation: Interpolat
     let input = Input::new(gpu, x, place);
     let out = Output::new(gpu, element, outer * out_size[0] * out_size[1], inner, place);
     let buffer = gpu.upload_words(bytemuck::cast_slice(&taps)).unwrap();
-    let op = Resize::with_kernels(gpu.kernels(), &ResizeDescriptor { element, linear }).unwrap();
+    let op =
+        Resize::with_kernels(gpu.kernels(), &ResizeDescriptor { element, out: element, linear }).unwrap();
     run(
         gpu,
         op.bind(&ResizeBindings {
@@ -368,6 +369,7 @@ fn resize(gpu: &Gpu, x: &Tensor, out_size: [usize; 2], interpolation: Interpolat
             size: [h, w],
             taps: View::new(&buffer, Element::I32, taps.len(), 4),
             out_size,
+            out_params: None,
             out: out.view(),
         }),
     );
@@ -440,7 +442,7 @@ fn convolutions_transposed() {
             let x = random(&mut rng, element, &[batch * image[0] * image[1], channels]);
             let weight = random(&mut rng, element, &[channels, per_out, window.kernel[0], window.kernel[1]]);
             let bias = (i % 2 == 1).then(|| rng.f32s(outputs));
-            let d = ConvTransposeDescriptor { element, window, groups, output_padding: more };
+            let d = ConvTransposeDescriptor { element, out: element, window, groups, output_padding: more };
             let last = weight.permuted(&[0, 2, 3, 1]).unwrap().to_f32();
             let args = reference::ConvTranspose {
                 batch,
@@ -472,6 +474,7 @@ fn convolutions_transposed() {
                 size: image,
                 weight: weight.view(),
                 bias: bias_input.as_ref().map(Input::view),
+                out_params: None,
                 out: out.view(),
             };
             run(gpu, op.bind(&b));

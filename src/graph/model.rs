@@ -1,6 +1,8 @@
 //! Reading and building a [`Model`].
 
-use super::{Activation, Deferred, Dim, Model, Node, Op, PoolKind, Quant, Value, ValueId, Window, shape};
+use super::{
+    Activation, Deferred, Dim, Interpolation, Model, Node, Op, PoolKind, Quant, Value, ValueId, Window, shape,
+};
 use crate::error::{Error, Result};
 use crate::tensor::{Element, Tensor};
 use std::sync::Arc;
@@ -101,28 +103,34 @@ impl Op {
 
     /// Whether each output element is one of the input's elements, so that both have the same quantization.
     pub fn passes_values(&self) -> bool {
-        matches!(
-            self,
-            Op::Pool { kind: PoolKind::Max, .. }
-                | Op::Reshape { .. }
-                | Op::Flatten { .. }
-                | Op::Transpose { .. }
-                | Op::Squeeze { .. }
-                | Op::Unsqueeze { .. }
-                | Op::Slice { .. }
-                | Op::Expand { .. }
-                | Op::Tile { .. }
-                | Op::Deferred(
-                    Deferred::Reshape { .. }
-                        | Deferred::Expand
-                        | Deferred::Tile
-                        | Deferred::Slice
-                        | Deferred::Squeeze
-                        | Deferred::Unsqueeze
-                        | Deferred::Split { .. }
-                        | Deferred::Part { .. }
-                )
-        )
+        let nearest = match self {
+            Op::Resize(geometry) => geometry.interpolation != Interpolation::Linear,
+            Op::Deferred(Deferred::Resize { interpolation, .. }) => *interpolation != Interpolation::Linear,
+            _ => false,
+        };
+        nearest
+            || matches!(
+                self,
+                Op::Pool { kind: PoolKind::Max, .. }
+                    | Op::Reshape { .. }
+                    | Op::Flatten { .. }
+                    | Op::Transpose { .. }
+                    | Op::Squeeze { .. }
+                    | Op::Unsqueeze { .. }
+                    | Op::Slice { .. }
+                    | Op::Expand { .. }
+                    | Op::Tile { .. }
+                    | Op::Deferred(
+                        Deferred::Reshape { .. }
+                            | Deferred::Expand
+                            | Deferred::Tile
+                            | Deferred::Slice
+                            | Deferred::Squeeze
+                            | Deferred::Unsqueeze
+                            | Deferred::Split { .. }
+                            | Deferred::Part { .. }
+                    )
+            )
     }
 
     /// What is applied last; `None` for ops that have no such thing.

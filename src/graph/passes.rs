@@ -370,9 +370,11 @@ fn fold_quantization(model: &mut Model) {
             Op::Conv { .. } | Op::Linear { .. } => 1,
             Op::Add { .. } => 2,
             Op::Pool { .. } | Op::GlobalAveragePool | Op::Activation(_) => 1,
-            Op::Reshape { .. } | Op::Flatten { .. } | Op::Transpose { .. } => 1,
+            Op::Concat { .. } => node.inputs.len(),
+            ref op if op.passes_values() => 1,
             _ => continue,
         };
+        let keeps = node.op.passes_values() || matches!(node.op, Op::Concat { .. });
         let dequantized = |id: &Option<ValueId>| {
             let from: &Node = &model.nodes[producers[id.as_ref()?.0]?];
             let q = *from.inputs.first().filter(|_| from.op == Op::Dequantize)?;
@@ -393,7 +395,7 @@ fn fold_quantization(model: &mut Model) {
         let quantized = quantize.filter(|q| per_tensor(model, *q).is_some());
         match quantized {
             None if !computes => continue,
-            Some(q) if node.op.passes_values() && per_tensor(model, q) != per_tensor(model, read[0]) => {
+            Some(q) if keeps && read.iter().any(|x| per_tensor(model, q) != per_tensor(model, *x)) => {
                 continue;
             }
             Some(q) => {

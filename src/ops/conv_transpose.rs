@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::graph::Window;
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
-use crate::ops::rows::{check_element, check_one_of, check_words};
+use crate::ops::rows::{self, check_element, check_one_of, check_out_params, check_words};
 use crate::ops::tile::{optional, to_u32};
 use crate::tensor::{Element, Tensor, View};
 
@@ -14,8 +14,10 @@ const MOST_TERMS: u64 = 60_000;
 /// What is asked of a [`ConvTranspose`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvTransposeDescriptor {
-    /// Element type of the image, the weights and the output: F32 or F16, summed in f32.
+    /// Element type of the image and the weights: F32 or F16, summed in f32.
     pub element: Element,
+    /// Element type of the output: the same, or I8.
+    pub out: Element,
     /// Geometry of the convolution that it is the transpose of. `ceil` is not looked at.
     pub window: Window,
     /// Channel groups.
@@ -81,11 +83,14 @@ pub struct ConvTransposeBindings<'a> {
     pub weight: View<'a>,
     /// F32 `[1, outputs]`.
     pub bias: Option<View<'a>>,
+    /// Where the output is I8, its parameters.
+    pub out_params: Option<View<'a>>,
     /// `[batch * out height * out width, outputs]`: see [`ConvTransposeDescriptor::out_size`].
     pub out: View<'a>,
 }
 
-/// Each pixel times the weights, added up where the windows overlap. See [`crate::reference::conv_transpose`].
+/// Each pixel times the weights, added up where the windows overlap. See [`crate::reference::conv_transpose`]; int8 is what
+/// [`crate::ops::Quantize`] makes of that.
 pub struct ConvTranspose {
     kernels: Kernels,
     descriptor: ConvTransposeDescriptor,
@@ -118,15 +123,24 @@ pub struct ConvTransposeParams {
     pub dilation_x: u32,
 }
 
-fn shader(element: Element, shared: bool, bias: bool) -> Shader {
+fn shader(element: Element, int8: bool, shared: bool, bias: bool) -> Shader {
+    let flag = u32::from;
     let f16 = element == Element::F16;
-    let consts = [("F16", u32::from(f16)), ("SHARED", u32::from(shared)), ("BIAS", u32::from(bias))];
-    let files = [
+    let consts = [
+        ("F16", flag(f16)),
+        ("HALF", flag(f16)),
+        ("OUT_I8", flag(int8)),
+        ("SHARED", flag(shared)),
+        ("BIAS", flag(bias)),
+    ];
+    let mut files = if int8 { rows::TO_INT8.to_vec() } else { Vec::new() };
+    files.extend([
         if f16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         include_str!("../../shaders/conv_transpose.wgsl"),
-    ];
+    ]);
     let label = format!(
-        "{OP}/{element:?}{}{}",
+        "{OP}/{element:?}{}{}{}",
+        if int8 { " to int8" } else { "" },
         if shared { "" } else { " small groups" },
         if bias { " bias" } else { "" }
     );
@@ -135,8 +149,7 @@ fn shader(element: Element, shared: bool, bias: bool) -> Shader {
 
 /// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
-    let flags = [(false, false), (false, true), (true, false), (true, true)];
-    let each = |element| flags.map(|(shared, bias)| shader(element, shared, bias));
+    let each = |element| (0..8).map(move |i| shader(element, i & 4 != 0, i & 2 != 0, i & 1 != 0));
     [Element::F32, Element::F16].into_iter().flat_map(each).collect()
 }
 
@@ -155,6 +168,7 @@ impl ConvTranspose {
     /// See [`ConvTranspose::new`].
     pub fn with_kernels(kernels: &Kernels, d: &ConvTransposeDescriptor) -> Result<Self> {
         check_one_of(OP, d.element, &[Element::F32, Element::F16], "F32 or F16")?;
+        check_one_of(OP, d.out, &[d.element, Element::I8], "the image's, or I8")?;
         let w = &d.window;
         if d.groups == 0 || [w.kernel, w.stride, w.dilation].iter().any(|v| v.contains(&0)) {
             return Err(Error::Argument {
@@ -172,10 +186,12 @@ impl ConvTranspose {
     pub fn bind(&self, b: &ConvTransposeBindings<'_>) -> Result<Call> {
         let (d, device) = (&self.descriptor, self.kernels.device());
         let w = &d.window;
-        for (name, view) in [("x", &b.x), ("weight", &b.weight), ("out", &b.out)] {
-            check_element(OP, name, view, d.element)?;
+        let views = [("x", &b.x, d.element), ("weight", &b.weight, d.element), ("out", &b.out, d.out)];
+        for (name, view, element) in views {
+            check_element(OP, name, view, element)?;
             check_words(OP, name, view)?;
         }
+        check_out_params(OP, &b.out, b.out_params.as_ref())?;
         let [height, width] = b.size;
         let [out_height, out_width] = if b.batch == 0 { [0, 0] } else { d.out_size(b.size)? };
         let rows = |h: usize, w: usize| b.batch.checked_mul(h).and_then(|n| n.checked_mul(w));
@@ -242,18 +258,23 @@ impl ConvTranspose {
         };
         let uniform = kernel::uniform(device, &params);
         let zeros = kernel::constant(device, &[0; 16], wgpu::BufferUsages::STORAGE);
-        let buffers = [
+        let mut buffers = vec![
             uniform.as_entire_buffer_binding(),
             b.x.binding(device, OP, "x")?,
             b.weight.binding(device, OP, "weight")?,
             optional(device, OP, "bias", b.bias.as_ref(), &zeros)?,
             b.out.binding(device, OP, "out")?,
         ];
+        let int8 = b.out_params.is_some();
+        if let Some(params) = &b.out_params {
+            buffers.push(params.binding(device, OP, "out_params")?);
+        }
         let mut call = Call::default();
         if total > 0 {
             let shared = d.groups == 1 || per_out.is_multiple_of(4);
-            let slots = [Slot::Uniform, Slot::Read, Slot::Read, Slot::Read, Slot::Write];
-            let kernel = self.kernels.get(shader(d.element, shared, b.bias.is_some()), &slots);
+            let slots = [Slot::Uniform, Slot::Read, Slot::Read, Slot::Read, Slot::Write, Slot::Read];
+            let shader = shader(d.element, int8, shared, b.bias.is_some());
+            let kernel = self.kernels.get(shader, &slots[..buffers.len()]);
             let grid = kernel::grid(device, OP, (total as u64).div_ceil(64))?;
             call.push(Dispatch::new(device, kernel, &buffers, grid));
         }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
-use crate::ops::rows::{check_element, check_one_of, check_words};
+use crate::ops::rows::{self, check_element, check_one_of, check_out_params, check_words};
 use crate::ops::tile::to_u32;
 use crate::tensor::{Element, View};
 
@@ -12,8 +12,10 @@ const ELEMENTS: [Element; 5] = [Element::F32, Element::I32, Element::F16, Elemen
 /// What is asked of a [`Resize`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ResizeDescriptor {
-    /// Element type of both tensors: F32 or F16, or where it is not linear, I32, I8 or U8 too.
+    /// Element type of the input: F32 or F16, or where it is not linear, I32, I8 or U8 too.
     pub element: Element,
+    /// Element type of the output: the same, or where it is linear, I8.
+    pub out: Element,
     /// Between two neighbours along each axis, else the nearest one.
     pub linear: bool,
 }
@@ -44,11 +46,14 @@ pub struct ResizeBindings<'a> {
     pub taps: View<'a>,
     /// How long they become.
     pub out_size: [usize; 2],
-    /// `[outer, out height, out width, inner]`.
+    /// Where the output is I8 and the input is not, its parameters.
+    pub out_params: Option<View<'a>>,
+    /// `[outer, out height, out width, inner]`. Where reals become I8, what stays together must be whole vectors of 16 bytes
+    /// in both rows of `x`.
     pub out: View<'a>,
 }
 
-/// Resizes two neighbouring axes (ONNX `Resize` is one call for each two, or one where the other axis has a length of
+/// Resizes two neighbouring axes; int8 of reals is what [`crate::ops::Quantize`] makes of the result (ONNX `Resize` is one call for each two, or one where the other axis has a length of
 /// 1). The coordinates are the caller's: see [`crate::reference::resize_taps`].
 pub struct Resize {
     kernels: Kernels,
@@ -70,15 +75,24 @@ pub struct ResizeParams {
     pub out_pitch: u32,
 }
 
-/// `linear` is the element where it is linear: words are words where it is not.
-fn shader(linear: Option<Element>, vec: bool) -> Shader {
+/// `linear` is the element where it is linear: words are words where it is not. `int8`: that is what it becomes.
+fn shader(linear: Option<Element>, vec: bool, int8: bool) -> Shader {
+    let flag = u32::from;
     let f16 = linear == Some(Element::F16);
-    let consts = [("LINEAR", u32::from(linear.is_some())), ("F16", u32::from(f16)), ("VEC", u32::from(vec))];
-    let files = [
+    let consts = [
+        ("LINEAR", flag(linear.is_some())),
+        ("F16", flag(f16)),
+        ("HALF", flag(f16)),
+        ("VEC", flag(vec)),
+        ("OUT_I8", flag(int8)),
+    ];
+    let mut files = if int8 { rows::TO_INT8.to_vec() } else { Vec::new() };
+    files.extend([
         if f16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         include_str!("../../shaders/resize.wgsl"),
-    ];
-    let how = linear.map_or("nearest".into(), |e| format!("linear {e:?}"));
+    ]);
+    let to = if int8 { " to int8" } else { "" };
+    let how = linear.map_or("nearest".into(), |e| format!("linear {e:?}{to}"));
     let label = format!("{OP}/{how}{}", if vec { " vectors" } else { "" });
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
@@ -86,7 +100,8 @@ fn shader(linear: Option<Element>, vec: bool) -> Shader {
 /// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
     let ways = [None, Some(Element::F32), Some(Element::F16)];
-    ways.iter().flat_map(|&way| [false, true].map(|vec| shader(way, vec))).collect()
+    let same = ways.iter().flat_map(|&way| [false, true].map(|vec| shader(way, vec, false)));
+    same.chain(ways[1..].iter().map(|&way| shader(way, true, true))).collect()
 }
 
 impl Resize {
@@ -107,6 +122,10 @@ impl Resize {
             check_one_of(OP, d.element, &[Element::F32, Element::F16], "F32 or F16")?;
         }
         check_one_of(OP, d.element, &ELEMENTS, "F32, I32, F16, I8 or U8")?;
+        if d.out != d.element && !(d.linear && d.out == Element::I8) {
+            let expected = "the input's, or I8 where it is linear";
+            return Err(Error::Element { op: OP, got: d.out, expected });
+        }
         Ok(Self { kernels: kernels.clone(), descriptor: *d })
     }
 
@@ -117,9 +136,13 @@ impl Resize {
     pub fn bind(&self, b: &ResizeBindings<'_>) -> Result<Call> {
         let (d, device) = (&self.descriptor, self.kernels.device());
         let fail = |detail: String| Err(Error::Shape { op: OP, detail });
-        for (name, view) in [("x", &b.x), ("out", &b.out)] {
-            check_element(OP, name, view, d.element)?;
+        for (name, view, element) in [("x", &b.x, d.element), ("out", &b.out, d.out)] {
+            check_element(OP, name, view, element)?;
             check_words(OP, name, view)?;
+        }
+        let int8 = d.out != d.element;
+        if int8 || b.out_params.is_some() {
+            check_out_params(OP, &b.out, b.out_params.as_ref())?;
         }
         check_element(OP, "taps", &b.taps, Element::I32)?;
         let taps = b.out_size[0].checked_add(b.out_size[1]);
@@ -151,21 +174,31 @@ impl Resize {
                 b.x.rows, b.x.columns, b.out.rows, b.out.columns, b.outer, b.size, b.out_size
             ));
         };
-        let buffers = [
+        let mut buffers = vec![
             b.x.binding(device, OP, "x")?,
             b.taps.binding(device, OP, "taps")?,
             b.out.binding(device, OP, "out")?,
         ];
+        if let Some(params) = b.out_params.as_ref().filter(|_| int8) {
+            buffers.push(params.binding(device, OP, "out_params")?);
+        }
         if out_words == 0 {
             return Ok(Call::default());
         }
-        if words != out_words {
+        // Words of x to one of out.
+        let ratio = b.out.element.per_word() / b.x.element.per_word();
+        if words != out_words * ratio || (int8 && !b.x.columns.is_multiple_of(b.out.element.per_word())) {
             return fail(format!("{words} words of x stay together, but {out_words} of out"));
         }
-        let vec = [words, x_pitch, out_pitch].iter().all(|n| n.is_multiple_of(4))
+        let vec = [words, x_pitch, out_pitch * ratio].iter().all(|n| n.is_multiple_of(4))
             && [&b.x, &b.out].iter().all(|v| {
                 v.bytes().next_multiple_of(16).checked_add(v.offset).is_some_and(|end| end <= v.buffer.size())
             });
+        if int8 && !vec {
+            return fail(format!(
+                "{words} words of x, {x_pitch} apart, stay together: I8 is made of fours, and of fours of I8"
+            ));
+        }
         let unit = if vec { 4 } else { 1 };
         let places = b.outer * b.out_size[0] * b.out_size[1];
         let int = |what, v| to_u32(OP, what, v);
@@ -178,15 +211,16 @@ impl Resize {
             out_height: int("height", b.out_size[0])?,
             out_width: int("width", b.out_size[1])?,
             x_pitch: int("pitch of x", x_pitch / unit)?,
-            out_pitch: int("pitch of out", out_pitch / unit)?,
+            out_pitch: int("pitch of out", out_pitch * ratio / unit)?,
         };
         let uniform = kernel::uniform(device, &params);
-        let [x, taps, out] = buffers;
-        let shader = shader(d.linear.then_some(d.element), vec);
-        let kernel = self.kernels.get(shader, &[Slot::Uniform, Slot::Read, Slot::Read, Slot::Write]);
+        let all = [vec![uniform.as_entire_buffer_binding()], buffers].concat();
+        let slots = [Slot::Uniform, Slot::Read, Slot::Read, Slot::Write, Slot::Read];
+        let shader = shader(d.linear.then_some(d.element), vec, int8);
+        let kernel = self.kernels.get(shader, &slots[..all.len()]);
         let grid = kernel::grid(device, OP, (total as u64).div_ceil(64))?;
         let mut call = Call::default();
-        call.push(Dispatch::new(device, kernel, &[uniform.as_entire_buffer_binding(), x, taps, out], grid));
+        call.push(Dispatch::new(device, kernel, &all, grid));
         Ok(call)
     }
 }

@@ -6,7 +6,7 @@ use super::weights::quantize_weight;
 use crate::calibrate::Ranges;
 use crate::error::Result;
 use crate::graph::{Model, Node, Op, Output, PoolKind, Quant, ValueId};
-use crate::quant::Scheme;
+use crate::quant::{Range, Scheme};
 use crate::tensor::Element;
 
 /// How [`static_int8`] quantizes.
@@ -76,6 +76,12 @@ fn computes_in_int8(op: &Op) -> bool {
         )
 }
 
+/// Whether a node puts values beside each other, which in int8 have the same parameters.
+fn joins(model: &Model, node: &Node) -> bool {
+    let constant = |id: &ValueId| model.constant(*id).is_some();
+    matches!(node.op, Op::Concat { .. }) && !node.inputs.iter().flatten().any(constant)
+}
+
 /// The constant table that a node gathers from, where that is to be quantized: by default one that is large, an
 /// embedding.
 fn embedding(model: &Model, policy: &Policy, node: &Node) -> Option<ValueId> {
@@ -90,7 +96,8 @@ fn embedding(model: &Model, policy: &Policy, node: &Node) -> Option<ValueId> {
 fn may_be_int8(model: &Model, policy: Option<&Policy>, node: &Node) -> bool {
     let image = || node.outputs.first().is_some_and(|y| model.value(*y).shape.len() == 4);
     let reals = || node.inputs[0].is_some_and(|x| model.value(x).element == Element::F32);
-    let has_form = (computes_in_int8(&node.op) || node.op.passes_values()) && reals();
+    let joins = joins(model, node);
+    let has_form = (computes_in_int8(&node.op) || node.op.passes_values() || joins) && reals();
     let default = || is_product(&node.op) || node.op.passes_values() || image();
     has_form && policy.is_none_or(|policy| policy.decide(node, default()))
 }
@@ -101,7 +108,7 @@ fn wanted_as_int8(model: &Model, policy: Option<&Policy>) -> Vec<bool> {
     for node in model.nodes().iter().rev().filter(|n| may_be_int8(model, policy, n)) {
         let passes = node.op.passes_values();
         let operands = if is_product(&node.op) || passes { 1 } else { node.inputs.len() };
-        if !passes || wanted[node.outputs[0].index()] {
+        if !(passes || joins(model, node)) || wanted[node.outputs[0].index()] {
             node.inputs[..operands].iter().flatten().for_each(|id| wanted[id.index()] = true);
         }
     }
@@ -117,6 +124,47 @@ fn origins(model: &Model) -> Vec<ValueId> {
         }
     }
     origins
+}
+
+/// Which values have the same parameters, since they end up side by side.
+struct Joined {
+    /// By the value: another of its group, or itself.
+    next: Vec<usize>,
+    /// By the value that stands for a group: what was put together there.
+    made: Vec<Vec<ValueId>>,
+}
+
+impl Joined {
+    /// By the nodes that join in int8.
+    fn new<'m>(origins: &[ValueId], nodes: impl Iterator<Item = &'m Node>) -> Self {
+        let mut joined = Self { next: (0..origins.len()).collect(), made: vec![Vec::new(); origins.len()] };
+        for node in nodes {
+            let y = node.outputs[0];
+            joined.made[y.index()].push(y);
+            for x in node.inputs.iter().flatten() {
+                let (x, y) = (joined.find(origins[x.index()].index()), joined.find(y.index()));
+                if x != y {
+                    joined.next[x] = y;
+                    let made = std::mem::take(&mut joined.made[x]);
+                    joined.made[y].extend(made);
+                }
+            }
+        }
+        joined
+    }
+
+    fn find(&self, mut at: usize) -> usize {
+        while self.next[at] != at {
+            at = self.next[at];
+        }
+        at
+    }
+
+    /// The values whose ranges together are that of a value; none but its own where it is joined with nothing.
+    fn ranges_of(&self, origin: ValueId) -> Vec<ValueId> {
+        let made = &self.made[self.find(origin.index())];
+        if made.is_empty() { vec![origin] } else { made.clone() }
+    }
 }
 
 /// The values whose ranges [`static_int8`] needs, whatever the policy: inputs and results of ops that some int8 op
@@ -138,7 +186,8 @@ pub fn observed_values(model: &Model) -> Vec<ValueId> {
 /// no int8 form, stays float by the policy, or the model ends. A Conv or Linear that nothing reads as int8 makes f32
 /// directly.
 ///
-/// Max pools, reshapes, flattens and transposes have the parameters of what they read. Biases stay f32.
+/// Max pools, reshapes, flattens, transposes and nearest resizes have the parameters of what they read. What a Concat of
+/// images puts side by side has the parameters of the whole, as PyTorch shares one observer there. Biases stay f32.
 ///
 /// # Errors
 /// [`crate::Error::Calibration`] where a range is missing or not finite (see [`observed_values`]);
@@ -147,9 +196,15 @@ pub fn observed_values(model: &Model) -> Vec<ValueId> {
 pub fn static_int8(model: &Model, ranges: &Ranges, options: &StaticOptions) -> Result<Model> {
     require_f32(model, "static int8")?;
     options.policy.check(model, "static int8")?;
+    let wanted = wanted_as_int8(model, Some(&options.policy));
+    let origins = origins(model);
+    let joining = model.nodes().iter().filter(|n| {
+        joins(model, n) && wanted[n.outputs[0].index()] && may_be_int8(model, Some(&options.policy), n)
+    });
     let mut int8 = Static {
-        wanted: wanted_as_int8(model, Some(&options.policy)),
-        origins: origins(model),
+        joined: Joined::new(&origins, joining),
+        wanted,
+        origins,
         int8: vec![None; model.values().len()],
         rewrite: Rewrite::new(model)?,
         ranges,
@@ -168,6 +223,7 @@ struct Static<'m> {
     options: &'m StaticOptions,
     wanted: Vec<bool>,
     origins: Vec<ValueId>,
+    joined: Joined,
     /// By the old value: its int8 form in the new model.
     int8: Vec<Option<ValueId>>,
 }
@@ -223,12 +279,17 @@ impl Static<'_> {
 
     /// Whether a node surely runs in int8 once its inputs do.
     fn may_be_int8(&self, node: &Node) -> bool {
-        may_be_int8(self.rewrite.old, Some(&self.options.policy), node)
+        let old = self.rewrite.old;
+        may_be_int8(old, Some(&self.options.policy), node)
+            && (!joins(old, node) || self.wanted[node.outputs[0].index()])
     }
 
     fn output(&self, id: ValueId, name: String) -> Result<Output> {
-        let origin = &self.rewrite.old.value(self.origins[id.index()]).name;
-        let params = vec![self.options.activations.params(self.ranges.get(origin)?)?];
+        let mut range = Range::EMPTY;
+        for of in self.joined.ranges_of(self.origins[id.index()]) {
+            range = range.union(self.ranges.get(&self.rewrite.old.value(of).name)?);
+        }
+        let params = vec![self.options.activations.params(range)?];
         Ok(Output { name, element: Element::I8, quant: Some(Quant::Static { axis: None, params }) })
     }
 

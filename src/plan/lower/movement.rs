@@ -1,5 +1,6 @@
 //! Copies of elements to other places, and what is made of places in between.
 
+use super::beside::Target;
 use super::{Lowering, Order, Slot};
 use crate::error::Result;
 use crate::graph::{Interpolation, Node, Op, PadMode, Quant, Resize, SliceAxis, ValueId, Window};
@@ -309,6 +310,7 @@ impl<'m> Lowering<'m> {
             passes.clear();
         }
         let count = passes.len();
+        let mut int8 = None;
         for (i, (first, last)) in passes.into_iter().enumerate() {
             let taps_of = |d: usize| {
                 let d = dims[d];
@@ -336,13 +338,20 @@ impl<'m> Lowering<'m> {
             }
             let out_size = [if alone { 1 } else { laid[first] }, laid[last]];
             let (rows, columns) = matrix_of(&laid);
-            let out = if i + 1 == count && !wide {
-                self.result(y, order, rows, columns)
+            // Int8 is made of whole vectors, whose rows have no padding.
+            let vectors = !innermost && columns.is_multiple_of(4 * element.per_word());
+            let target = if i + 1 < count || wide {
+                let matrix = self.need(x_matrix.element, rows, columns);
+                Target { matrix, params: None, value: y }
+            } else if linear && vectors {
+                self.target(y, element, order, [rows, columns])
             } else {
-                self.need(x_matrix.element, rows, columns)
+                Target { matrix: self.result(y, order, rows, columns), params: None, value: y }
             };
+            let Target { matrix: out, params: out_params, .. } = target;
+            int8 = out_params.map(|_| target);
             let taps = self.constant(bytemuck::cast_slice(&taps), Element::I32, taps.len(), 4);
-            let d = ResizeDescriptor { element: x_matrix.element, linear };
+            let d = ResizeDescriptor { element: x_matrix.element, out: out.element, linear };
             let why = if linear { "between neighbours" } else { "the nearest" };
             let from = x_matrix;
             let shapes = format!("[{outer}, {size:?}, ..] -> {out_size:?}");
@@ -353,10 +362,15 @@ impl<'m> Lowering<'m> {
                     size,
                     taps: s.view(&taps),
                     out_size,
+                    out_params: out_params.as_ref().map(|m| s.view(m)),
                     out: s.view(&out),
                 })
             });
             x_matrix = out;
+        }
+        if let Some(target) = int8 {
+            self.reached(target, order);
+            return Ok(());
         }
         if count == 0 {
             let (rows, columns) = matrix_of(&self.laid(y, order));
@@ -380,7 +394,8 @@ impl<'m> Lowering<'m> {
         let [batch, channels, height, width] = self.image(x_id)?;
         let [_, outputs, out_height, out_width] = self.image(y)?;
         let x = self.get(x_id, Order::ChannelsLast, &node.name)?.matrix;
-        let d = ConvTransposeDescriptor { element: x.element, window, groups, output_padding };
+        let mut d =
+            ConvTransposeDescriptor { element: x.element, out: x.element, window, groups, output_padding };
         let packed = d.pack(self.weight(node, 1)?)?;
         if packed.element() != x.element || self.element(y) != x.element {
             let detail = format!(
@@ -400,7 +415,10 @@ impl<'m> Lowering<'m> {
             }
             None => None,
         };
-        let out = self.result(y, Order::ChannelsLast, batch * out_height * out_width, outputs);
+        let rows = batch * out_height * out_width;
+        let target = self.target(y, x.element, Order::ChannelsLast, [rows, outputs]);
+        let (out, out_params) = (target.matrix, target.params);
+        d.out = out.element;
         let shapes = format!(
             "[{batch}, {height}, {width}, {channels}] -> [{out_height}, {out_width}, {outputs}] by {:?}",
             window.kernel
@@ -413,6 +431,7 @@ impl<'m> Lowering<'m> {
                 size: [height, width],
                 weight: s.view(&weight),
                 bias: bias.as_ref().map(|m| s.view(m)),
+                out_params: out_params.as_ref().map(|m| s.view(m)),
                 out: s.view(&out),
             })
         });
@@ -420,7 +439,7 @@ impl<'m> Lowering<'m> {
         self.products(
             batch * height * width * channels * (outputs / groups) * window.kernel.iter().product::<usize>(),
         );
-        self.done(node, Slot { matrix: out, order: Order::ChannelsLast, params: None });
+        self.reached(target, Order::ChannelsLast);
         Ok(())
     }
 }
