@@ -62,6 +62,8 @@ pub struct QuantizeRowsParams {
 }
 
 const OP: &str = "quantize_rows";
+/// Sixteens that a thread of a workgroup holds, so that its row is read once: up to 4096 columns.
+const HELD: [u32; 2] = [2, 4];
 /// Sixteens that a thread goes through, twice: lavapipe gives an invocation 65,535 iterations and then leaves its loops
 /// silently.
 const MOST_UNITS: u64 = 32_000;
@@ -71,8 +73,10 @@ fn shader(
     (rule, symmetric): (Rule, bool),
     [x_vec, out_vec]: [bool; 2],
     team: Team,
+    held: u32,
 ) -> Shader {
     let mut consts = vec![
+        ("HELD", held),
         ("X_F16", u32::from(element == Element::F16)),
         ("X_VEC", u32::from(x_vec)),
         ("OUT_VEC", u32::from(out_vec)),
@@ -87,11 +91,12 @@ fn shader(
         include_str!("../../shaders/quantize_rows.wgsl"),
     ];
     let label = format!(
-        "quantize_rows/{element:?} {rule:?}{}{}{}{}",
+        "quantize_rows/{element:?} {rule:?}{}{}{}{}{}",
         if symmetric { " symmetric" } else { "" },
         if x_vec { "" } else { " from words" },
         if out_vec { "" } else { " to words" },
         team.label(),
+        if held > 0 { " read once" } else { "" },
     );
     let files = [&SCHEME_FILES[..], &own].concat();
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
@@ -102,8 +107,10 @@ pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for element in [Element::F32, Element::F16] {
         for rule in RULES {
-            for team in [Team::Workgroup, Team::Thread] {
-                all.extend((0..4).map(|vec| shader(element, rule, [vec & 1 != 0, vec & 2 != 0], team)));
+            for (team, held) in
+                [(Team::Workgroup, 0), (Team::Workgroup, 2), (Team::Workgroup, 4), (Team::Thread, 0)]
+            {
+                all.extend((0..4).map(|vec| shader(element, rule, [vec & 1 != 0, vec & 2 != 0], team, held)));
             }
         }
     }
@@ -163,7 +170,10 @@ impl QuantizeRows {
             Team::Workgroup => (64, units.div_ceil(2).max(1).next_power_of_two().min(64)),
             Team::Thread => (8, 1),
         };
-        if units.div_ceil(lanes) as u64 > MOST_UNITS {
+        let each = units.div_ceil(lanes);
+        let held =
+            HELD.into_iter().find(|&held| each <= held as usize && team == Team::Workgroup).unwrap_or(0);
+        if each as u64 > MOST_UNITS {
             return Err(Error::Limit {
                 op: OP,
                 what: "columns".into(),
@@ -194,7 +204,7 @@ impl QuantizeRows {
         if b.x.rows > 0 {
             let rule = (d.scheme.rule, d.scheme.symmetric);
             let vec = [rows::reads_vectors(&b.x), rows::writes_sixteens(&b.out)];
-            let shader = shader(d.element, rule, vec, team);
+            let shader = shader(d.element, rule, vec, team, held);
             let kernel = self.kernels.get(shader, &[Slot::Uniform, Slot::Read, Slot::Write, Slot::Write]);
             let grid = kernel::grid(device, OP, b.x.rows.div_ceil(threads / lanes) as u64)?;
             call.push(Dispatch::new(device, kernel, &buffers, grid));
