@@ -1,6 +1,7 @@
 // Normalization by rows in one dispatch: (x - mean) / sqrt(variance + epsilon) * scale + bias. A row is gone through
 // for its mean, for the squares of what differs from it, and for the result: the mean of squares less the square of
-// the mean would lose all digits where the mean is large.
+// the mean would lose all digits where the mean is large. It is read once where each thread can hold its part of it: HELD
+// sixteens at most.
 // ADD: what is normalized is x + addend, which SUM stores too. OUT stores the result; GIVEN and MEASURED its int8, by
 // parameters that are there or by those of each row's range, for which a row is gone through once more. They round
 // wherever the separate kernels do, so that the integers are the same, and their rows are whole sixteens.
@@ -193,6 +194,22 @@ fn squares(x: vec4<f32>, mean: f32, column: u32) -> vec4<f32> {
     return d * d;
 }
 
+fn sum_of(u: u32, v: Sixteen) -> vec4<f32> {
+    let column = u * 16u;
+    return (live(v.a, column) + live(v.b, column + 4u)) + (live(v.c, column + 8u) + live(v.d, column + 12u));
+}
+fn squares_of(u: u32, v: Sixteen, mean: f32) -> vec4<f32> {
+    let column = u * 16u;
+    return (squares(v.a, mean, column) + squares(v.b, mean, column + 4u))
+        + (squares(v.c, mean, column + 8u) + squares(v.d, mean, column + 12u));
+}
+//% if MEASURED
+fn include_all(e: Extrema, r: Sixteen) -> Extrema {
+    let all = vec4<bool>(true);
+    return include(include(include(include(e, r.a, all), r.b, all), r.c, all), r.d, all);
+}
+//% end
+
 @compute @workgroup_size(THREADS, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -204,26 +221,41 @@ fn main(
     let row = (group.x + group.y * groups.x) * (THREADS / p.lanes) + slot;
     // Threads past the last row go through nothing, but meet the others at the barriers.
     let units = select(0u, p.units, row < p.rows);
+    // What a thread holds of a row, or reads again: what is normalized, then where it is MEASURED the result.
+//% for h in HELD
+    let u#h = lane + #hu * p.lanes;
+    var v#h = Sixteen();
+    if u#h < units {
+        v#h = load(row, u#h);
+//% if SUM
+        store_sum(row, u#h, v#h);
+//% end
+    }
+//% end
     var mean = 0.0;
     if p.rms == 0u {
         var sum = vec4<f32>();
-        for (var u = lane; u < units; u += p.lanes) {
-            let v = load(row, u);
-            let column = u * 16u;
-            sum += (live(v.a, column) + live(v.b, column + 4u)) + (live(v.c, column + 8u) + live(v.d, column + 12u));
-        }
+//% for h in HELD
+        if u#h < units { sum += sum_of(u#h, v#h); }
+//% end
+//% if !HELD
+        for (var u = lane; u < units; u += p.lanes) { sum += sum_of(u, load(row, u)); }
+//% end
         mean = total(sum, lane, local) * p.inverse;
     }
     var sum = vec4<f32>();
+//% for h in HELD
+    if u#h < units { sum += squares_of(u#h, v#h, mean); }
+//% end
+//% if !HELD
     for (var u = lane; u < units; u += p.lanes) {
         let v = load(row, u);
-        let column = u * 16u;
 //% if SUM
         store_sum(row, u, v);
 //% end
-        sum += (squares(v.a, mean, column) + squares(v.b, mean, column + 4u))
-            + (squares(v.c, mean, column + 8u) + squares(v.d, mean, column + 12u));
+        sum += squares_of(u, v, mean);
     }
+//% end
 //% if GIVEN
     let q = params[0];
 //% end
@@ -231,10 +263,24 @@ fn main(
     var e = nothing();
 //% end
     let factor = inverseSqrt(total(sum, lane, local) * p.inverse + p.epsilon);
+//% for h in HELD
+    if u#h < units {
+        let y = normalized(v#h, mean, factor, row, u#h * 16u);
+//% if OUT
+        store16(row, u#h, y);
+//% end
+//% if GIVEN
+        store_int8(row, u#h, q, as_stored(y));
+//% end
+//% if MEASURED
+        v#h = as_stored(y);
+        e = include_all(e, v#h);
+//% end
+    }
+//% end
+//% if !HELD
     for (var u = lane; u < units; u += p.lanes) {
-        let v = load(row, u);
-        let column = u * 16u;
-        let y = normalized(v, mean, factor, row, column);
+        let y = normalized(load(row, u), mean, factor, row, u * 16u);
 //% if OUT
         store16(row, u, y);
 //% end
@@ -242,18 +288,20 @@ fn main(
         store_int8(row, u, q, as_stored(y));
 //% end
 //% if MEASURED
-        let r = as_stored(y);
-        e = include(e, r.a, vec4<bool>(true));
-        e = include(e, r.b, vec4<bool>(true));
-        e = include(e, r.c, vec4<bool>(true));
-        e = include(e, r.d, vec4<bool>(true));
+        e = include_all(e, as_stored(y));
 //% end
     }
+//% end
 //% if MEASURED
     let q = params_of_row(Scheme(p.qmin, p.qmax, p.symmetric_zero, p.eps), e, slot, lane, local);
     if lane == 0u && row < p.rows { params[row] = q; }
+//% for h in HELD
+    if u#h < units { store_int8(row, u#h, q, v#h); }
+//% end
+//% if !HELD
     for (var u = lane; u < units; u += p.lanes) {
         store_int8(row, u, q, as_stored(normalized(load(row, u), mean, factor, row, u * 16u)));
     }
+//% end
 //% end
 }

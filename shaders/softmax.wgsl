@@ -1,5 +1,6 @@
 // Softmax of scale * x + mask by rows, or its logarithm, in one dispatch. A row is gone through twice: for its largest
-// and the sum of exponentials, which is scaled down whenever a larger one is met, and for the result.
+// and the sum of exponentials, which is scaled down whenever a larger one is met, and for the result. It is read once
+// where each thread can hold its part of it: HELD sixteens at most.
 // TEAM: by `lanes` threads of a workgroup of 64; the others of the workgroup are on other rows. Otherwise by a single
 // thread of a workgroup of 8, without barriers.
 struct Params {
@@ -93,6 +94,35 @@ fn result(x: vec4<f32>, s: Seen, factor: f32) -> vec4<f32> {
     return select(y, vec4<f32>(bitcast<f32>(p.nan)), wrong);
 }
 
+// What a unit of a row has of scores.
+fn scores(row: u32, mask_row: u32, u: u32) -> Sixteen {
+    let v = load16(row * p.x_pitch, u);
+    let column = u * 16u;
+    return Sixteen(score(v.a, mask_row, column), score(v.b, mask_row, column + 4u),
+        score(v.c, mask_row, column + 8u), score(v.d, mask_row, column + 12u));
+}
+fn seen(s: Seen, u: u32, v: Sixteen) -> Seen {
+    let column = u * 16u;
+//% for i in 4
+    let live_#i = live(column + #iu * 4u);
+//% end
+    let a = select(vec4<f32>(LOWEST), v.a, live_0);
+    let b = select(vec4<f32>(LOWEST), v.b, live_1);
+    let c = select(vec4<f32>(LOWEST), v.c, live_2);
+    let d = select(vec4<f32>(LOWEST), v.d, live_3);
+    let top = max(max(a, b), max(c, d));
+    let most = max(s.most, max(max(top.x, top.y), max(top.z, top.w)));
+    let e = select(vec4<f32>(), weights(a - most), live_0) + select(vec4<f32>(), weights(b - most), live_1)
+        + select(vec4<f32>(), weights(c - most), live_2) + select(vec4<f32>(), weights(d - most), live_3);
+    let m = max(max(magnitude(a), magnitude(b)), max(magnitude(c), magnitude(d)));
+    return Seen(most, s.sum * weight(s.most - most) + ((e.x + e.y) + (e.z + e.w)),
+        max(s.magnitude, max(max(m.x, m.y), max(m.z, m.w))));
+}
+fn keep(row: u32, u: u32, v: Sixteen, s: Seen, factor: f32) {
+    store16(row, u, Sixteen(result(v.a, s, factor), result(v.b, s, factor), result(v.c, s, factor),
+        result(v.d, s, factor)));
+}
+
 @compute @workgroup_size(THREADS, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -106,24 +136,17 @@ fn main(
     let units = select(0u, p.units, row < p.rows);
     let mask_row = mask_of(row);
     var s = Seen(LOWEST, 0.0, 0u);
-    for (var u = lane; u < units; u += p.lanes) {
-        let v = load16(row * p.x_pitch, u);
-        let column = u * 16u;
-//% for i in 4
-        let live_#i = live(column + #iu * 4u);
-//% end
-        let a = select(vec4<f32>(LOWEST), score(v.a, mask_row, column), live_0);
-        let b = select(vec4<f32>(LOWEST), score(v.b, mask_row, column + 4u), live_1);
-        let c = select(vec4<f32>(LOWEST), score(v.c, mask_row, column + 8u), live_2);
-        let d = select(vec4<f32>(LOWEST), score(v.d, mask_row, column + 12u), live_3);
-        let top = max(max(a, b), max(c, d));
-        let most = max(s.most, max(max(top.x, top.y), max(top.z, top.w)));
-        let e = select(vec4<f32>(), weights(a - most), live_0) + select(vec4<f32>(), weights(b - most), live_1)
-            + select(vec4<f32>(), weights(c - most), live_2) + select(vec4<f32>(), weights(d - most), live_3);
-        let m = max(max(magnitude(a), magnitude(b)), max(magnitude(c), magnitude(d)));
-        s = Seen(most, s.sum * weight(s.most - most) + ((e.x + e.y) + (e.z + e.w)),
-            max(s.magnitude, max(max(m.x, m.y), max(m.z, m.w))));
+//% for h in HELD
+    let u#h = lane + #hu * p.lanes;
+    var v#h = Sixteen();
+    if u#h < units {
+        v#h = scores(row, mask_row, u#h);
+        s = seen(s, u#h, v#h);
     }
+//% end
+//% if !HELD
+    for (var u = lane; u < units; u += p.lanes) { s = seen(s, u, scores(row, mask_row, u)); }
+//% end
 //% if TEAM
     seen_by[local] = s;
     for (var step = p.lanes / 2u; step > 0u; step /= 2u) {
@@ -134,13 +157,10 @@ fn main(
     s = seen_by[local - lane];
 //% end
     let factor = select(1.0 / s.sum, log(s.sum), p.logarithm == 1u);
-    for (var u = lane; u < units; u += p.lanes) {
-        let v = load16(row * p.x_pitch, u);
-        let column = u * 16u;
-        store16(row, u, Sixteen(
-            result(score(v.a, mask_row, column), s, factor),
-            result(score(v.b, mask_row, column + 4u), s, factor),
-            result(score(v.c, mask_row, column + 8u), s, factor),
-            result(score(v.d, mask_row, column + 12u), s, factor)));
-    }
+//% for h in HELD
+    if u#h < units { keep(row, u#h, v#h, s, factor); }
+//% end
+//% if !HELD
+    for (var u = lane; u < units; u += p.lanes) { keep(row, u, scores(row, mask_row, u), s, factor); }
+//% end
 }

@@ -111,6 +111,10 @@ fn rows_of_any_length() {
             [3, 384],
             [2, 1024],
             [2, 1056],
+            // Sixteens are held two to a thread up to 2048 columns, four up to 4096.
+            [2, 2048],
+            [2, 4100],
+            [1, 4112],
         ] {
             for (i, place) in PLACES.into_iter().enumerate() {
                 check(gpu, (elements, shape, [0, 0], i == 2), place);

@@ -159,7 +159,8 @@ fn equals_the_separate_kernels() {
     let Some(gpu) = gpu() else { return };
     let schemes = [None, Some(Scheme::per_token_symmetric()), Some(Scheme::int8_affine())];
     // Around the eight rows of a workgroup of threads, and the lanes that share a row.
-    let shapes = [[0, 16], [1, 32], [7, 16], [8, 48], [9, 64], [19, 80], [5, 384], [3, 1040], [2, 2064]];
+    let shapes =
+        [[0, 16], [1, 32], [7, 16], [8, 48], [9, 64], [19, 80], [5, 384], [3, 1040], [2, 2064], [1, 4112]];
     let elements = [Element::F32, Element::F16];
     for (i, shape) in shapes.into_iter().enumerate() {
         // Pitches of 4 words only.

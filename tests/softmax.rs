@@ -146,9 +146,19 @@ fn check(gpu: &Gpu, case: &Case, place: Place) {
 fn rows_of_any_length() {
     let Some(gpu) = gpu() else { return };
     for element in [Element::F32, Element::F16] {
-        for (rows, columns) in
-            [(0, 5), (3, 0), (2, 1), (9, 15), (18, 16), (10, 17), (9, 33), (9, 512), (2, 2100), (600, 7)]
-        {
+        for (rows, columns) in [
+            (0, 5),
+            (3, 0),
+            (2, 1),
+            (9, 15),
+            (18, 16),
+            (10, 17),
+            (9, 33),
+            (9, 512),
+            (2, 2100),
+            (1, 4100),
+            (600, 7),
+        ] {
             for (i, place) in PLACES.into_iter().enumerate() {
                 let case =
                     Case { element, outer: [1, 1, rows], columns, mask: None, log: i == 1, scale: 1.0 };

@@ -249,7 +249,7 @@ fn shader(
     [element, weights]: [Element; 2],
     grouped: bool,
     [vec, w_vec]: [bool; 2],
-    team: Team,
+    team: (Team, u32),
     beside: Beside,
 ) -> Shader {
     let flag = u32::from;
@@ -263,7 +263,8 @@ fn shader(
         ("W_PER_WORD", weights.per_word() as u32),
         ("W_VEC", flag(w_vec)),
         ("GROUPED", flag(grouped)),
-        ("TEAM", flag(team == Team::Workgroup)),
+        ("TEAM", flag(team.0 == Team::Workgroup)),
+        ("HELD", team.1),
         ("HALF", f16),
     ];
     let mut files = beside.parts(&mut consts);
@@ -282,7 +283,7 @@ fn shader(
         beside.label(),
         if vec { "" } else { " by words" },
         if vec && !w_vec && !grouped { ", weights by words" } else { "" },
-        team.label()
+        rows::team_label(team)
     );
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
@@ -303,7 +304,7 @@ fn writable([x, addend]: [bool; 2], shader: Shader) -> Shader {
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for elements in FLOATS.iter().flat_map(|&x| FLOATS.map(|w| [x, w])) {
-        for team in [Team::Workgroup, Team::Thread] {
+        for team in rows::TEAMS {
             let forms = [(true, [true, false]), (true, [false; 2])];
             let columns = [[true; 2], [true, false], [false; 2]].map(|vec| (false, vec));
             let all_forms = forms.into_iter().chain(columns);
@@ -320,7 +321,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
     let int8 = RULES.map(|(rule, symmetric)| Int8::Measured(rule, symmetric));
     let int8: Vec<_> = int8.into_iter().chain([Int8::Given]).map(Some).chain([None]).collect();
     for element in FLOATS {
-        for team in [Team::Workgroup, Team::Thread] {
+        for team in rows::TEAMS {
             for &int8 in &int8 {
                 for [add, sum, no_floats] in [
                     [false, false, false],
@@ -335,7 +336,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
                         let one = shader([element, Element::F32], false, [true; 2], team, beside);
                         all.extend(sum.then(|| writable([true; 2], one.clone())));
                         all.push(one);
-                        if team == Team::Thread {
+                        if team.0 == Team::Thread {
                             let block = Block { rows: 2, quads: 2 };
                             let one = in_registers([element, Element::F32], [true; 2], block, beside);
                             all.extend(sum.then(|| writable([true; 2], one.clone())));
@@ -516,7 +517,7 @@ impl Norm {
                     let groups = b.x.rows.div_ceil(block.rows as usize) as u64;
                     (in_registers(elements, weights, block, beside), kernel::grid(device, OP, groups)?)
                 }
-                None => (shader(elements, d.groups > 0, vec, teams.team, beside), teams.grid),
+                None => (shader(elements, d.groups > 0, vec, teams.held(), beside), teams.grid),
             };
             let kernel = self.kernels.get(writable(writes, shader), &slots);
             call.push(Dispatch::new(device, kernel, &buffers, grid));

@@ -3,7 +3,9 @@
 use crate::error::{Error, Result};
 use crate::kernel::{self, Call, Dispatch, Kernels, Shader, Slot, Variant};
 use crate::ops::quant_params::{RULES, SCHEME_FILES, SchemeParams, scheme_consts, scheme_params};
-use crate::ops::rows::{self, Team, check_element, check_one_of, check_params, check_same, check_words};
+use crate::ops::rows::{
+    self, Team, Teams, check_element, check_one_of, check_params, check_same, check_words,
+};
 use crate::ops::tile::to_u32;
 use crate::quant::{Rule, Scheme};
 use crate::tensor::{Element, View};
@@ -62,25 +64,19 @@ pub struct QuantizeRowsParams {
 }
 
 const OP: &str = "quantize_rows";
-/// Sixteens that a thread of a workgroup holds, so that its row is read once: up to 4096 columns.
-const HELD: [u32; 2] = [2, 4];
-/// Sixteens that a thread goes through, twice: lavapipe gives an invocation 65,535 iterations and then leaves its loops
-/// silently.
-const MOST_UNITS: u64 = 32_000;
 
 fn shader(
     element: Element,
     (rule, symmetric): (Rule, bool),
     [x_vec, out_vec]: [bool; 2],
-    team: Team,
-    held: u32,
+    team: (Team, u32),
 ) -> Shader {
     let mut consts = vec![
-        ("HELD", held),
+        ("HELD", team.1),
         ("X_F16", u32::from(element == Element::F16)),
         ("X_VEC", u32::from(x_vec)),
         ("OUT_VEC", u32::from(out_vec)),
-        ("TEAM", u32::from(team == Team::Workgroup)),
+        ("TEAM", u32::from(team.0 == Team::Workgroup)),
     ];
     consts.extend(scheme_consts(rule, symmetric));
     let own = [
@@ -91,12 +87,11 @@ fn shader(
         include_str!("../../shaders/quantize_rows.wgsl"),
     ];
     let label = format!(
-        "quantize_rows/{element:?} {rule:?}{}{}{}{}{}",
+        "quantize_rows/{element:?} {rule:?}{}{}{}{}",
         if symmetric { " symmetric" } else { "" },
         if x_vec { "" } else { " from words" },
         if out_vec { "" } else { " to words" },
-        team.label(),
-        if held > 0 { " read once" } else { "" },
+        rows::team_label(team),
     );
     let files = [&SCHEME_FILES[..], &own].concat();
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
@@ -107,10 +102,8 @@ pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for element in [Element::F32, Element::F16] {
         for rule in RULES {
-            for (team, held) in
-                [(Team::Workgroup, 0), (Team::Workgroup, 2), (Team::Workgroup, 4), (Team::Thread, 0)]
-            {
-                all.extend((0..4).map(|vec| shader(element, rule, [vec & 1 != 0, vec & 2 != 0], team, held)));
+            for team in rows::TEAMS {
+                all.extend((0..4).map(|vec| shader(element, rule, [vec & 1 != 0, vec & 2 != 0], team)));
             }
         }
     }
@@ -163,32 +156,15 @@ impl QuantizeRows {
             let detail = format!("{} rows, but room for {} parameters", b.x.rows, b.params.rows);
             return Err(Error::Shape { op: OP, detail });
         }
-        let units = b.x.columns.div_ceil(16);
-        // A workgroup: two sixteens a thread where the row is short, for fewer steps to fold.
-        let team = if units as u64 > MOST_UNITS { Team::Workgroup } else { self.team };
-        let (threads, lanes) = match team {
-            Team::Workgroup => (64, units.div_ceil(2).max(1).next_power_of_two().min(64)),
-            Team::Thread => (8, 1),
-        };
-        let each = units.div_ceil(lanes);
-        let held =
-            HELD.into_iter().find(|&held| each <= held as usize && team == Team::Workgroup).unwrap_or(0);
-        if each as u64 > MOST_UNITS {
-            return Err(Error::Limit {
-                op: OP,
-                what: "columns".into(),
-                needed: b.x.columns as u64,
-                limit: MOST_UNITS * 64 * 16,
-            });
-        }
+        let teams = Teams::new(device, OP, &b.x, self.team, 2)?;
         let uniform = kernel::uniform(
             device,
             &QuantizeRowsParams {
                 scheme: scheme_params(&d.scheme)?,
                 rows: to_u32(OP, "rows", b.x.rows)?,
                 columns: to_u32(OP, "columns", b.x.columns)?,
-                units: to_u32(OP, "columns", units)?,
-                lanes: to_u32(OP, "columns", lanes)?,
+                units: to_u32(OP, "columns", teams.units)?,
+                lanes: to_u32(OP, "columns", teams.lanes)?,
                 x_pitch: to_u32(OP, "pitch of x", b.x.pitch)?,
                 out_pitch: to_u32(OP, "pitch of out", b.out.pitch)?,
                 padding: [0; 2],
@@ -204,10 +180,9 @@ impl QuantizeRows {
         if b.x.rows > 0 {
             let rule = (d.scheme.rule, d.scheme.symmetric);
             let vec = [rows::reads_vectors(&b.x), rows::writes_sixteens(&b.out)];
-            let shader = shader(d.element, rule, vec, team, held);
+            let shader = shader(d.element, rule, vec, teams.held());
             let kernel = self.kernels.get(shader, &[Slot::Uniform, Slot::Read, Slot::Write, Slot::Write]);
-            let grid = kernel::grid(device, OP, b.x.rows.div_ceil(threads / lanes) as u64)?;
-            call.push(Dispatch::new(device, kernel, &buffers, grid));
+            call.push(Dispatch::new(device, kernel, &buffers, teams.grid));
         }
         Ok(call)
     }

@@ -298,7 +298,26 @@ pub(crate) struct Teams {
     pub grid: [u32; 3],
 }
 
+/// Sixteens that a thread of a workgroup holds, so that rows are read once: of up to 2048 columns, and of up to 4096.
+pub(crate) const HELD: [u32; 2] = [2, 4];
+
+/// How kernels for whole rows come: by workgroups with each number of sixteens that is held, or none, and by threads.
+pub(crate) const TEAMS: [(Team, u32); 4] =
+    [(Team::Workgroup, 0), (Team::Workgroup, HELD[0]), (Team::Workgroup, HELD[1]), (Team::Thread, 0)];
+
+/// And how these are told from others.
+pub(crate) fn team_label((team, held): (Team, u32)) -> String {
+    format!("{}{}", team.label(), if held > 0 { " read once" } else { "" })
+}
+
 impl Teams {
+    /// The team, and how many sixteens each of its threads holds; none where that would not be all.
+    pub fn held(&self) -> (Team, u32) {
+        let each = self.units.div_ceil(self.lanes);
+        let fits = |held: &u32| self.team == Team::Workgroup && each <= *held as usize;
+        (self.team, HELD.into_iter().find(fits).unwrap_or(0))
+    }
+
     /// Rows that are gone through `passes` times, sixteen elements at a step.
     ///
     /// lavapipe gives an invocation 65,535 iterations and then leaves its loops silently: longer rows are a workgroup's

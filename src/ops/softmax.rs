@@ -84,7 +84,7 @@ pub struct SoftmaxParams {
 
 const OP: &str = "softmax";
 
-fn shader([element, out]: [Element; 2], mask: bool, vec: bool, team: Team) -> Shader {
+fn shader([element, out]: [Element; 2], mask: bool, vec: bool, team: (Team, u32)) -> Shader {
     let f16 = u32::from(element == Element::F16);
     let consts = [
         ("X_F16", f16),
@@ -95,7 +95,8 @@ fn shader([element, out]: [Element; 2], mask: bool, vec: bool, team: Team) -> Sh
         ("X_VEC", u32::from(vec)),
         ("OUT_VEC", u32::from(vec)),
         ("MASK", u32::from(mask)),
-        ("TEAM", u32::from(team == Team::Workgroup)),
+        ("TEAM", u32::from(team.0 == Team::Workgroup)),
+        ("HELD", team.1),
     ];
     let mut files = rows::store(out, 0);
     files.extend([
@@ -105,7 +106,7 @@ fn shader([element, out]: [Element; 2], mask: bool, vec: bool, team: Team) -> Sh
     ]);
     let (mask, vec) = (if mask { " masked" } else { "" }, if vec { "" } else { " by words" });
     let to = if out == Element::I8 { " to int8" } else { "" };
-    let label = format!("{OP}/{element:?}{to}{mask}{vec}{}", team.label());
+    let label = format!("{OP}/{element:?}{to}{mask}{vec}{}", rows::team_label(team));
     Variant { label, enable: &[], consts: &consts, files: &files }.render()
 }
 
@@ -113,7 +114,7 @@ fn shader([element, out]: [Element; 2], mask: bool, vec: bool, team: Team) -> Sh
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut all = Vec::new();
     for element in [Element::F32, Element::F16] {
-        for team in [Team::Workgroup, Team::Thread] {
+        for team in rows::TEAMS {
             for out in [element, Element::I8] {
                 all.extend((0..4).map(|i| shader([element, out], i & 1 != 0, i & 2 != 0, team)));
             }
@@ -190,7 +191,7 @@ impl Softmax {
         let mut call = Call::default();
         if b.x.rows > 0 && b.x.columns > 0 {
             let vec = rows::reads_vectors(&b.x) && rows::writes_sixteens(&b.out);
-            let shader = shader([d.element, d.out], b.mask.is_some(), vec, teams.team);
+            let shader = shader([d.element, d.out], b.mask.is_some(), vec, teams.held());
             let slots = [Slot::Uniform, Slot::Read, Slot::Read, Slot::Write, Slot::Read];
             let kernel = self.kernels.get(shader, &slots);
             call.push(Dispatch::new(device, kernel, &buffers, teams.grid));
