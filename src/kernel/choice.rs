@@ -370,8 +370,9 @@ impl Blocking {
             (true, _) if m == 1 => Blocking::Direct { lanes: 8, rows: 1, quads: if n > 256 { 4 } else { 1 } },
             // On lavapipe, time of a run and of the first dispatch, which compiles:
             // 512^3     f32 32x8 23 GFLOP/s a core, 16x8 18.5 (0.6 s and 0.27 s to compile); f16 35 and 29 (0.8, 0.33).
-            // MiniLM's, 128 rows by 384 to 1536 columns: 32x8 is 1.2 times as fast as 16x8 in f32, and 1.25 in int8 by
-            //           integers; by f32 int8 is faster in 16x8.
+            // MiniLM's, 128 rows by 384 to 1536 columns: 32x8 is 1.2 times as fast as 16x8 in f32. In int8 by integers it
+            //           is 1.25 times as fast on an Intel with VNNI, but 0.74 on an AMD where LLVM makes two instructions
+            //           of what is one there, and a step of 32x8 is larger than the instruction cache: 16x8 for both.
             // 4x1024x4096 (m, k, n)  8x16 against 8x8: 1.45 times as fast in f32 and f16, 1.2 in int8 (0.3 s, 0.15 s).
             // The larger block is for products that take as long as that, or for plenty of columns, and the smallest for
             // those that take no time: of a network's first run on lavapipe compiling is nearly all.
