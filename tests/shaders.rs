@@ -185,10 +185,17 @@ fn places(shaders: &[Shader]) -> Vec<Option<PathBuf>> {
     shaders.iter().map(|shader| Some(place(shader))).collect()
 }
 
-/// The catalogue without repetitions of a text.
+/// The catalogue without repetitions of a text, and as CPU adapters have it.
 fn distinct() -> Vec<Shader> {
     let mut seen = HashMap::new();
     for shader in ops::catalogue() {
+        let copied = shader.for_cpu_adapters();
+        let uniform = |s: &Shader| s.source.matches("var<uniform> p: Params;").count();
+        // What measures the device is left as it is.
+        let left = usize::from(shader.label.starts_with("roofline/"));
+        assert_eq!((uniform(&shader), uniform(&copied)), (1, left), "{}", shader.label);
+        assert_eq!(copied.source.matches("{\n    p = given;\n").count(), 1 - left, "{}", shader.label);
+        seen.entry(copied.source).or_insert(format!("{} for CPU adapters", copied.label));
         seen.entry(shader.source).or_insert(shader.label);
     }
     let mut all: Vec<_> = seen.into_iter().map(|(source, label)| Shader { label, source }).collect();

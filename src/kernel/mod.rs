@@ -69,6 +69,8 @@ type Place = Arc<OnceLock<Arc<Kernel>>>;
 #[derive(Clone)]
 pub struct Kernels {
     device: wgpu::Device,
+    /// Whether it is a CPU adapter's.
+    cpu: bool,
     /// Each is compiled where it is asked for first, with no lock held but its own.
     compiled: Arc<Mutex<HashMap<Shader, Place>>>,
     /// What is used instead of the default, by class of problem, and why.
@@ -82,6 +84,7 @@ impl Kernels {
     pub fn new(device: &wgpu::Device) -> Self {
         Self {
             device: device.clone(),
+            cpu: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
             compiled: Arc::default(),
             table: Arc::default(),
             cache: Arc::default(),
@@ -152,7 +155,11 @@ impl Kernels {
             None => compiled.entry(shader.clone()).or_default().clone(),
         };
         drop(compiled);
-        place.get_or_init(|| Arc::new(Kernel::new(&self.device, &shader, slots, self.cache.get()))).clone()
+        let kernel = || {
+            let shader = if self.cpu { shader.for_cpu_adapters() } else { shader };
+            Arc::new(Kernel::new(&self.device, &shader, slots, self.cache.get()))
+        };
+        place.get_or_init(kernel).clone()
     }
 }
 
