@@ -12,7 +12,12 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 //% if OUT_VEC
+//% if WIDE
+@group(0) @binding(2) var<storage, read_write> out: array<vec2<u64>>;  // [rows, columns]
+//% end
+//% if !WIDE
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<u32>>;  // [rows, columns]
+//% end
 //% end
 //% if !OUT_VEC
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;        // [rows, columns], padding written as zeros
@@ -40,7 +45,12 @@ fn keep(row: u32, u: u32, q: QuantParams, v: Sixteen) {
         quad(q, column + 8u, v.c), quad(q, column + 12u, v.d));
     let at = row * p.out_pitch + u * 4u;
 //% if OUT_VEC
+//% if WIDE
+    out[at / 4u] = join_words(words);
+//% end
+//% if !WIDE
     out[at / 4u] = words;
+//% end
 //% end
 //% if !OUT_VEC
     out[at] = words.x;

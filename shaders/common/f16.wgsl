@@ -14,4 +14,9 @@ fn f16_bits(x: f32) -> u32 {
     h = select(h, 0x7e00u | ((a >> 13u) & 0x1ffu), a > 0x7f800000u);
     return ((bits >> 16u) & 0x8000u) | h;
 }
-fn pack_f16(x: f32, y: f32) -> u32 { return f16_bits(x) | (f16_bits(y) << 16u); }
+// The last select never does anything, and no compiler sees that: without it LLVM carries the packing out lane by lane
+// inside of llvmpipe's loop over the lanes of a store, which took 1.3 times as long.
+fn pack_f16(x: f32, y: f32) -> u32 {
+    let low = f16_bits(x);
+    return select(low | (f16_bits(y) << 16u), 0u, low > 0xffffu);
+}

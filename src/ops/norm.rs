@@ -265,6 +265,7 @@ fn shader(
         ("GROUPED", flag(grouped)),
         ("TEAM", flag(team.0 == Team::Workgroup)),
         ("HELD", team.1),
+        ("WIDE", 0),
         ("HALF", f16),
     ];
     let mut files = beside.parts(&mut consts);

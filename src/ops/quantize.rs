@@ -81,15 +81,7 @@ impl Form {
             include_str!("../../shaders/common/quant_params.wgsl"),
             include_str!("../../shaders/common/quotient.wgsl"),
         ];
-        let load = if self.wide {
-            concat!(
-                include_str!("../../shaders/common/split_words.wgsl"),
-                include_str!("../../shaders/common/join_words.wgsl"),
-                include_str!("../../shaders/common/load_wide.wgsl")
-            )
-        } else {
-            rows::load(self.narrow)
-        };
+        let load = if self.wide { rows::LOAD_WIDE } else { rows::load(self.narrow) };
         let quantize = [
             load,
             include_str!("../../shaders/common/quantize.wgsl"),

@@ -68,7 +68,7 @@ const OP: &str = "quantize_rows";
 fn shader(
     element: Element,
     (rule, symmetric): (Rule, bool),
-    [x_vec, out_vec]: [bool; 2],
+    [x_vec, out_vec, wide]: [bool; 3],
     team: (Team, u32),
 ) -> Shader {
     let mut consts = vec![
@@ -76,21 +76,23 @@ fn shader(
         ("X_F16", u32::from(element == Element::F16)),
         ("X_VEC", u32::from(x_vec)),
         ("OUT_VEC", u32::from(out_vec)),
+        ("WIDE", u32::from(wide)),
         ("TEAM", u32::from(team.0 == Team::Workgroup)),
     ];
     consts.extend(scheme_consts(rule, symmetric));
     let own = [
-        include_str!("../../shaders/common/load_float.wgsl"),
+        if wide { rows::LOAD_WIDE } else { include_str!("../../shaders/common/load_float.wgsl") },
         include_str!("../../shaders/common/range.wgsl"),
         include_str!("../../shaders/common/row_params.wgsl"),
         include_str!("../../shaders/common/quantize.wgsl"),
         include_str!("../../shaders/quantize_rows.wgsl"),
     ];
     let label = format!(
-        "quantize_rows/{element:?} {rule:?}{}{}{}{}",
+        "quantize_rows/{element:?} {rule:?}{}{}{}{}{}",
         if symmetric { " symmetric" } else { "" },
         if x_vec { "" } else { " from words" },
         if out_vec { "" } else { " to words" },
+        if wide { " by 64 bits" } else { "" },
         rows::team_label(team),
     );
     let files = [&SCHEME_FILES[..], &own].concat();
@@ -103,7 +105,10 @@ pub(crate) fn shaders() -> Vec<Shader> {
     for element in [Element::F32, Element::F16] {
         for rule in RULES {
             for team in rows::TEAMS {
-                all.extend((0..4).map(|vec| shader(element, rule, [vec & 1 != 0, vec & 2 != 0], team)));
+                all.extend(
+                    (0..4).map(|vec| shader(element, rule, [vec & 1 != 0, vec & 2 != 0, false], team)),
+                );
+                all.push(shader(element, rule, [true; 3], team));
             }
         }
     }
@@ -180,6 +185,8 @@ impl QuantizeRows {
         if b.x.rows > 0 {
             let rule = (d.scheme.rule, d.scheme.symmetric);
             let vec = [rows::reads_vectors(&b.x), rows::writes_sixteens(&b.out)];
+            let wide = vec == [true; 2] && rows::reads_wide(device, &b.x);
+            let vec = [vec[0], vec[1], wide];
             let shader = shader(d.element, rule, vec, teams.held());
             let kernel = self.kernels.get(shader, &[Slot::Uniform, Slot::Read, Slot::Write, Slot::Write]);
             call.push(Dispatch::new(device, kernel, &buffers, teams.grid));

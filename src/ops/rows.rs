@@ -170,6 +170,13 @@ pub(crate) fn load(narrow: u32) -> &'static str {
     }
 }
 
+/// The same by loads of 64 bits, and what such stores are made with.
+pub(crate) const LOAD_WIDE: &str = concat!(
+    include_str!("../../shaders/common/split_words.wgsl"),
+    include_str!("../../shaders/common/join_words.wgsl"),
+    include_str!("../../shaders/common/load_wide.wgsl")
+);
+
 /// What stores them as `to`.
 pub(crate) fn store(to: Element, narrow: u32) -> Vec<&'static str> {
     match (to, narrow) {

@@ -59,12 +59,12 @@ enum Apply {
     Function(&'static str),
 }
 
-/// `narrow`: the columns, where they are four at most.
-fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool, narrow: u32) -> Shader {
+/// `wide`: by 64 bits; `narrow`: the columns, where they are four at most.
+fn shader([from, to]: [Element; 2], apply: Apply, [x_vec, out_vec, wide]: [bool; 3], narrow: u32) -> Shader {
     let flag = u32::from;
     let params = include_str!("../../shaders/common/elementwise_params.wgsl");
     let label = format!(
-        "unary/{from:?} to {to:?}{}{}{}{}",
+        "unary/{from:?} to {to:?}{}{}{}{}{}",
         match apply {
             Apply::Nothing => String::new(),
             Apply::Clamp => " activated".into(),
@@ -72,6 +72,7 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool, 
         },
         if x_vec { "" } else { " from words" },
         if out_vec { "" } else { " to words" },
+        if wide { " by 64 bits" } else { "" },
         rows::narrow_label(narrow)
     );
     if from == Element::I8 {
@@ -85,7 +86,7 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool, 
     }
     let mut consts = vec![
         ("HALF", flag(from == Element::F16)),
-        ("WIDE", 0),
+        ("WIDE", flag(wide)),
         ("X_F16", flag(from == Element::F16)),
         ("OUT_F16", flag(to == Element::F16)),
         ("X_VEC", flag(x_vec)),
@@ -105,7 +106,7 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool, 
     files.extend([
         params,
         include_str!("../../shaders/common/quotient.wgsl"),
-        rows::load(narrow),
+        if wide { rows::LOAD_WIDE } else { rows::load(narrow) },
         if rounds { include_str!("../../shaders/common/f16.wgsl") } else { "" },
         text,
         include_str!("../../shaders/unary.wgsl"),
@@ -115,17 +116,19 @@ fn shader(from: Element, to: Element, apply: Apply, x_vec: bool, out_vec: bool, 
 
 /// Every variant.
 pub(crate) fn shaders() -> Vec<Shader> {
-    let mut all = vec![shader(Element::I8, Element::I8, Apply::Clamp, false, false, 0)];
+    let mut all = vec![shader([Element::I8; 2], Apply::Clamp, [false; 3], 0)];
     for from in FLOATS {
         for to in REALS {
             for apply in [Apply::Nothing, Apply::Clamp, Apply::Function("GELU")] {
-                all.extend((0..4).map(|i| shader(from, to, apply, i & 1 != 0, i & 2 != 0, 0)));
-                all.extend((1..=4).map(|narrow| shader(from, to, apply, false, false, narrow)));
+                let elements = [from, to];
+                all.extend((0..4).map(|i| shader(elements, apply, [i & 1 != 0, i & 2 != 0, false], 0)));
+                all.push(shader(elements, apply, [true; 3], 0));
+                all.extend((1..=4).map(|narrow| shader(elements, apply, [false; 3], narrow)));
             }
         }
     }
     // Functions share no text with how elements are read and written: one of each will do.
-    let each = |name| shader(Element::F32, Element::F32, Apply::Function(name), true, true, 0);
+    let each = |name| shader([Element::F32; 2], Apply::Function(name), [true, true, false], 0);
     all.extend(function::flags().map(each));
     for from in FLOATS {
         all.extend([Step::IsNan, Step::IsInf].map(|step| cast::shader(OP, from, Element::I32, step)));
@@ -220,8 +223,12 @@ impl Unary {
             None => (Apply::Clamp, lo, hi),
         };
         let narrow = rows::narrow(&x);
-        let vectors = (narrow == 0 && rows::reads_vectors(&x), rows::writes_sixteens(&out));
-        let shader = shader(d.element, d.out, apply, vectors.0, vectors.1, narrow);
+        let vectors = [narrow == 0 && rows::reads_vectors(&x), rows::writes_sixteens(&out)];
+        let device = self.kernels.device();
+        // int8 leaves by half as many bytes at once, for which any row of sixteens will do.
+        let wide = d.out == Element::I8 || rows::reads_wide(device, &out);
+        let wide = wide && vectors == [true; 2] && rows::reads_wide(device, &x);
+        let shader = shader([d.element, d.out], apply, [vectors[0], vectors[1], wide], narrow);
         rows::sixteens(&self.kernels, OP, shader, &x, params, &out, [lo, hi])
     }
 }
