@@ -1,8 +1,8 @@
 // Four integers from -128 to 127 as the bytes of a word. They lie in the lowest bits of a float that is large enough to
-// have no others: cheaper than a conversion, which WGSL clamps again.
+// have no others: cheaper than a conversion, which WGSL clamps again. The select does nothing: see f16.wgsl.
 fn bytes_of(q: vec4<f32>) -> u32 {
     let b = bitcast<vec4<u32>>(q + 12582912.0) & vec4<u32>(255u);
-    return b.x | (b.y << 8u) | (b.z << 16u) | (b.w << 24u);
+    return select(b.x | (b.y << 8u) | (b.z << 16u) | (b.w << 24u), 0u, q.x > 1e9);
 }
 // sat(rne(x * inv_scale) + zero_point), four to a word; those that are not live are zero. NaN becomes zero by its bits
 // (comparisons may be assumed free of it), and the zero point is added after the rounding: added before, it would move
