@@ -28,7 +28,8 @@ pub struct ConvDescriptor {
     pub activation: Activation,
     /// Whether the output is the maximum of each 2 x 2 of that, at a stride of 2, and the rest is never written. What is
     /// left at the right and at the bottom of an odd size is dropped, and NaN is nobody's maximum, as in
-    /// [`crate::ops::Pool`]; int8 of floats is made of the maximum, which of zeros may have the other sign in f16. Not of channel groups too small for a product, and not for I32 or a function in int8.
+    /// [`crate::ops::Pool`]; int8 of floats is made of the maximum, which of zeros may have the other sign in f16. Not of
+    /// channel groups too small for a product, and not for I32 or a function in int8.
     pub max_pool: bool,
     /// I8: whether the weights may have zero points other than 0.
     pub b_zero_point: bool,
