@@ -142,6 +142,7 @@ fn needs(shader: &Shader) -> String {
         ("subgroups", uses_subgroups(shader)),
         ("bgra8unorm-storage", shader.source.contains("texture_storage_2d<bgra8unorm")),
         ("native-int64", uses_64_bits(shader)),
+        ("native-cpu", shader.source.contains("    p = given;\n")),
         ("native-cooperative-matrix", uses_matrix_units(shader)),
     ];
     let needed: Vec<_> = features.iter().filter(|(_, needed)| *needed).map(|(name, _)| *name).collect();

@@ -69,7 +69,8 @@ type Place = Arc<OnceLock<Arc<Kernel>>>;
 #[derive(Clone)]
 pub struct Kernels {
     device: wgpu::Device,
-    /// Whether it is a CPU adapter's.
+    /// Whether kernels are those for CPU adapters. A browser's compiler sees no uniform in a copy of one, and refuses barriers
+    /// and subgroups behind it.
     cpu: bool,
     /// Each is compiled where it is asked for first, with no lock held but its own.
     compiled: Arc<Mutex<HashMap<Shader, Place>>>,
@@ -82,9 +83,11 @@ pub struct Kernels {
 impl Kernels {
     /// An empty set of kernels for a device.
     pub fn new(device: &wgpu::Device) -> Self {
+        let info = device.adapter_info();
+        let browser = info.backend == wgpu::Backend::BrowserWebGpu;
         Self {
             device: device.clone(),
-            cpu: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+            cpu: info.device_type == wgpu::DeviceType::Cpu && !browser,
             compiled: Arc::default(),
             table: Arc::default(),
             cache: Arc::default(),

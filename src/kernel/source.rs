@@ -23,7 +23,7 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// The text for CPU adapters: the uniform is copied before all else. llvmpipe loads from a uniform with five scalar
+    /// The text for CPU adapters, but for a browser's: the uniform is copied before all else. llvmpipe loads from a uniform with five scalar
     /// instructions ahead of any branch, and behind one with some twenty-six of vectors, each time: pools are 1.3 times as
     /// fast so, norms and rows that are quantized 1.1 to 1.2. On a GPU the copy would only hold registers. A text whose entry is
     /// not `main` (those that measure the device) is left as it is.
