@@ -42,11 +42,6 @@ fn column_of(batch: u32, column: u32) -> Column {
 //% end
     return c;
 }
-//% if POOL
-// The largest of a window's so far: four neighbouring rows, which one thread finishes in turn.
-var<private> largest: vec4<f32>;
-//% end
-
 // `place` is the row's among those of its thread, known when the kernel is compiled.
 fn finish(batch: u32, of_sum: u32, place: u32, column: u32, c: Column, sum: vec4<f32>) {
 //% if POOL
@@ -70,11 +65,8 @@ fn finish(batch: u32, of_sum: u32, place: u32, column: u32, c: Column, sum: vec4
     y = apply(y, p.lo, p.hi);
 //% end
 //% if POOL
-    // As pool.wgsl does it: what is not a number is nobody's maximum.
-    if (place & 3u) == 0u { largest = vec4<f32>(p.lowest); }
-    largest = select(largest, y, y > largest);
-    if (place & 3u) != 3u || of_sum >= p.m || column >= p.n { return; }
-    y = largest;
+    y = largest_of(place, y);
+    if !whole(place, of_sum, column) { return; }
 //% end
 //% if OUT_I8
     out[out_of(batch) + row * p.out_pitch + column / 4u] = quantized(c.out, stored(y), c.live);

@@ -78,17 +78,8 @@ fn column_of(batch: u32, column: u32) -> Column {
 
 // `row_sum` is the sum of a over k, the same for all columns but in grouped convolutions; only asymmetric weights
 // (B_ZERO) need it.
-// `place` is the row's among those of its thread, known when the kernel is compiled.
-//% if POOL
-// The largest of a window's so far: four neighbouring rows, which one thread finishes in turn. Of sums where all that
-// follows keeps their order (OUT_I8, with a clamp at most), of reals elsewhere.
-//% if OUT_I8
-var<private> largest: vec4<i32>;
-//% end
-//% if !OUT_I8
-var<private> largest: vec4<f32>;
-//% end
-//% end
+// `place` is the row's among those of its thread, known when the kernel is compiled. POOL takes the largest of the sums where
+// all that follows keeps their order (OUT_I8, with a clamp at most), of the reals elsewhere.
 fn finish_i8(batch: u32, of_sum: u32, place: u32, column: u32, c: Column, products: vec4<i32>, row_sum: vec4<i32>) {
 //% if POOL
     let row = of_sum / 4u;
@@ -111,10 +102,8 @@ fn finish_i8(batch: u32, of_sum: u32, place: u32, column: u32, c: Column, produc
 //% end
 //% if POOL
 //% if OUT_I8
-    if (place & 3u) == 0u { largest = sum; }
-    largest = max(largest, sum);
-    if (place & 3u) != 3u || of_sum >= p.m || column >= p.n { return; }
-    sum = largest;
+    sum = largest_sum_of(place, sum);
+    if !whole(place, of_sum, column) { return; }
 //% end
 //% end
 //% if OUT_I32
@@ -152,10 +141,8 @@ fn finish_i8(batch: u32, of_sum: u32, place: u32, column: u32, c: Column, produc
     y = clamp(y, vec4<f32>(p.lo), vec4<f32>(p.hi));
 //% end
 //% if POOL
-    if (place & 3u) == 0u { largest = vec4<f32>(p.lowest); }
-    largest = select(largest, y, y > largest);
-    if (place & 3u) != 3u || of_sum >= p.m || column >= p.n { return; }
-    y = largest;
+    y = largest_of(place, y);
+    if !whole(place, of_sum, column) { return; }
 //% end
     store(batch, row, column, y);
 //% end

@@ -103,13 +103,10 @@ impl Op {
 
     /// Whether each output element is one of the input's elements, so that both have the same quantization.
     pub fn passes_values(&self) -> bool {
-        let nearest = match self {
+        match self {
             Op::Resize(geometry) => geometry.interpolation != Interpolation::Linear,
             Op::Deferred(Deferred::Resize { interpolation, .. }) => *interpolation != Interpolation::Linear,
-            _ => false,
-        };
-        nearest
-            || matches!(
+            _ => matches!(
                 self,
                 Op::Pool { kind: PoolKind::Max, .. }
                     | Op::Reshape { .. }
@@ -130,7 +127,8 @@ impl Op {
                             | Deferred::Split { .. }
                             | Deferred::Part { .. }
                     )
-            )
+            ),
+        }
     }
 
     /// What is applied last; `None` for ops that have no such thing.

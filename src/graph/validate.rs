@@ -152,10 +152,13 @@ impl Model {
             }
             Op::Concat { .. } => one(x) && same(x, made) && others().all(|v| same(v, x)),
             // What is filled in is a real, or interpolated, which the integers of reals are not.
-            op if op.passes_values() => one(x) && same(x, made),
             Op::Resize(_)
             | Op::Deferred(Deferred::Resize { .. } | Deferred::Pad { .. })
-            | Op::Pad { mode: PadMode::Constant(_), .. } => plain(x) && same(x, made),
+            | Op::Pad { mode: PadMode::Constant(_), .. }
+                if !op.passes_values() =>
+            {
+                plain(x) && same(x, made)
+            }
             Op::Deferred(Deferred::Shape { .. } | Deferred::Size) => made.element == Element::I64,
             Op::Deferred(Deferred::ConstantOfShape { value }) => {
                 integers(x) && plain(made) && made.element == value.element()

@@ -263,11 +263,10 @@ fn shader(
         ("W_PER_WORD", weights.per_word() as u32),
         ("W_VEC", flag(w_vec)),
         ("GROUPED", flag(grouped)),
-        ("TEAM", flag(team.0 == Team::Workgroup)),
-        ("HELD", team.1),
         ("WIDE", 0),
         ("HALF", f16),
     ];
+    consts.extend(rows::team_consts(team));
     let mut files = beside.parts(&mut consts);
     files.push(include_str!("../../shaders/common/load_float.wgsl"));
     if !beside.no_floats {

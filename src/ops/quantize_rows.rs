@@ -72,13 +72,12 @@ fn shader(
     team: (Team, u32),
 ) -> Shader {
     let mut consts = vec![
-        ("HELD", team.1),
         ("X_F16", u32::from(element == Element::F16)),
         ("X_VEC", u32::from(x_vec)),
         ("OUT_VEC", u32::from(out_vec)),
         ("WIDE", u32::from(wide)),
-        ("TEAM", u32::from(team.0 == Team::Workgroup)),
     ];
+    consts.extend(rows::team_consts(team));
     consts.extend(scheme_consts(rule, symmetric));
     let own = [
         if wide { rows::LOAD_WIDE } else { include_str!("../../shaders/common/load_float.wgsl") },

@@ -49,12 +49,13 @@ pub struct ResizeBindings<'a> {
     /// Where the output is I8 and the input is not, its parameters.
     pub out_params: Option<View<'a>>,
     /// `[outer, out height, out width, inner]`. Where reals become I8, what stays together must be whole vectors of 16 bytes
-    /// in both rows of `x`.
+    /// in `x`.
     pub out: View<'a>,
 }
 
-/// Resizes two neighbouring axes; int8 of reals is what [`crate::ops::Quantize`] makes of the result (ONNX `Resize` is one call for each two, or one where the other axis has a length of
-/// 1). The coordinates are the caller's: see [`crate::reference::resize_taps`].
+/// Resizes two neighbouring axes (ONNX `Resize` is one call for each two, or one where the other axis has a length of
+/// 1). The coordinates are the caller's: see [`crate::reference::resize_taps`]. Int8 of reals is what
+/// [`crate::ops::Quantize`] makes of the result.
 pub struct Resize {
     kernels: Kernels,
     descriptor: ResizeDescriptor,

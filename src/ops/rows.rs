@@ -312,6 +312,11 @@ pub(crate) const HELD: [u32; 2] = [2, 4];
 pub(crate) const TEAMS: [(Team, u32); 4] =
     [(Team::Workgroup, 0), (Team::Workgroup, HELD[0]), (Team::Workgroup, HELD[1]), (Team::Thread, 0)];
 
+/// The consts of one.
+pub(crate) fn team_consts((team, held): (Team, u32)) -> [(&'static str, u32); 2] {
+    [("TEAM", u32::from(team == Team::Workgroup)), ("HELD", held)]
+}
+
 /// And how these are told from others.
 pub(crate) fn team_label((team, held): (Team, u32)) -> String {
     format!("{}{}", team.label(), if held > 0 { " read once" } else { "" })

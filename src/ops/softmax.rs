@@ -86,7 +86,7 @@ const OP: &str = "softmax";
 
 fn shader([element, out]: [Element; 2], mask: bool, vec: bool, team: (Team, u32)) -> Shader {
     let f16 = u32::from(element == Element::F16);
-    let consts = [
+    let mut consts = vec![
         ("X_F16", f16),
         ("OUT_F16", f16),
         ("HALF", f16),
@@ -95,9 +95,8 @@ fn shader([element, out]: [Element; 2], mask: bool, vec: bool, team: (Team, u32)
         ("X_VEC", u32::from(vec)),
         ("OUT_VEC", u32::from(vec)),
         ("MASK", u32::from(mask)),
-        ("TEAM", u32::from(team.0 == Team::Workgroup)),
-        ("HELD", team.1),
     ];
+    consts.extend(rows::team_consts(team));
     let mut files = rows::store(out, 0);
     files.extend([
         include_str!("../../shaders/common/load_float.wgsl"),

@@ -302,6 +302,7 @@ impl Form {
             operands,
             layout,
             if operands.is_empty() { "" } else { include_str!("../../shaders/common/fold.wgsl") },
+            if self.max_pool { include_str!("../../shaders/common/largest.wgsl") } else { "" },
             match (self.stage, int) {
                 (Stage::Part, _) => include_str!("../../shaders/common/epilogue_partial.wgsl"),
                 (_, true) => include_str!("../../shaders/common/epilogue_i8.wgsl"),
@@ -319,9 +320,8 @@ impl Form {
             if half || self.out == Element::F16 { include_str!("../../shaders/common/f16.wgsl") } else { "" },
             main,
         ];
-        let pooled = if self.max_pool { " pooled" } else { "" };
         let label = format!(
-            "{name}/{} {}{}{}{}{}",
+            "{name}/{} {}{}{}{}{}{}",
             self.operand.name(),
             match self.source {
                 Source::Grouped { depthwise: true } => "depthwise".into(),
@@ -345,8 +345,8 @@ impl Form {
                 (Source::Heads, Stage::Whole | Stage::Part) => " heads",
                 _ => "",
             },
-            [self.function.map_or(String::new(), |f| format!(" {}", f.to_lowercase())), pooled.into()]
-                .concat(),
+            self.function.map_or(String::new(), |f| format!(" {}", f.to_lowercase())),
+            if self.max_pool { " pooled" } else { "" },
         );
         let enable: &[_] = match (native, self.stage) {
             (_, Stage::Sum) => &[],
